@@ -1,0 +1,19 @@
+//! centerx: many cameras in, one fused CenterNet, detections out.
+//!
+//! The way of a frame:
+//!
+//! ```text
+//! camera -> ingest -> slot (newest wins) -> scheduler -> engine thread -> hub -> subscribers
+//! ```
+//!
+//! Stages know the leaf modules (`camera`, `frame`, `detection`, `ledger`, `telemetry`) and not each
+//! other; only `app` knows them all. A frame carries a [`ledger::Ticket`], so that at every moment and
+//! for every camera `received = published + dropped by reason + in flight`.
+
+pub mod api;
+pub mod camera;
+pub mod detection;
+pub mod frame;
+pub mod ledger;
+pub mod picture_file;
+pub mod telemetry;

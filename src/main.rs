@@ -1,0 +1,3 @@
+//! The `centerx` command.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Serves video files as RTSP cameras.
+
+fn main() {}
