@@ -13,7 +13,9 @@
 pub mod api;
 pub mod camera;
 pub mod detection;
+pub mod engine;
 pub mod frame;
 pub mod ledger;
 pub mod picture_file;
+pub mod scheduler;
 pub mod telemetry;

@@ -1,0 +1,185 @@
+//! The thread that owns a lane: take a batch, letterbox it, run it, hand each result back.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use super::preprocess::{Letterbox, Preprocessor};
+use super::{EngineError, Lane, Metrics};
+use crate::detection::{BoundingBox, Detection};
+use crate::frame::Picture;
+
+/// Something with a picture in it that wants to know what is there.
+pub trait Job: Send {
+    /// The picture.
+    fn picture(&self) -> &Picture;
+
+    /// Whether a detection of this class and score is of interest.
+    fn wants(&self, class_id: u32, score: f32) -> bool;
+}
+
+/// Where a lane's work comes from and goes to.
+pub trait Work: Send + 'static {
+    /// What is worked on.
+    type Job: Job;
+
+    /// Waits for the next batch; none ends the lane.
+    fn next(&mut self) -> Option<Vec<Self::Job>>;
+
+    /// Takes the result of one job.
+    fn done(&mut self, job: Self::Job, result: Result<Vec<Detection>, Arc<EngineError>>);
+}
+
+/// What a lane must know of its model.
+#[derive(Clone, Debug)]
+pub struct LaneModel {
+    /// Class names.
+    pub classes: Arc<[Arc<str>]>,
+    /// Input width and height in pixels.
+    pub input: (u32, u32),
+}
+
+/// Runs `lane` on a thread of its own until `work` has no more.
+///
+/// # Errors
+/// The system has no thread to give.
+pub fn spawn<W: Work>(
+    name: String,
+    lane: Box<dyn Lane>,
+    model: LaneModel,
+    metrics: Metrics,
+    mut work: W,
+) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name).spawn(move || {
+        let mut worker = Worker { lane, model, metrics, preprocessor: Preprocessor::default() };
+        while let Some(batch) = work.next() {
+            worker.run(batch, &mut work);
+        }
+    })
+}
+
+/// A lane with its scratch memory; also the way to look at pictures without a thread.
+pub struct Worker {
+    lane: Box<dyn Lane>,
+    model: LaneModel,
+    metrics: Metrics,
+    preprocessor: Preprocessor,
+}
+
+impl Worker {
+    /// Wraps a lane.
+    pub fn new(lane: Box<dyn Lane>, model: LaneModel, metrics: Metrics) -> Self {
+        Self { lane, model, metrics, preprocessor: Preprocessor::default() }
+    }
+
+    /// Looks at one picture; detections come best first, in pixels of the picture.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    pub fn look<J: Job>(&mut self, job: &J) -> Result<Vec<Detection>, EngineError> {
+        let mut found = self.process(&[job])?;
+        Ok(found.pop().unwrap_or_default())
+    }
+
+    fn run<W: Work>(&mut self, batch: Vec<W::Job>, work: &mut W) {
+        let jobs: Vec<&W::Job> = batch.iter().collect();
+        match self.process(&jobs) {
+            Ok(found) => batch.into_iter().zip(found).for_each(|(job, found)| work.done(job, Ok(found))),
+            Err(error) => {
+                self.metrics.errors.inc();
+                tracing::error!(%error, batch = batch.len(), "the engine failed on a batch");
+                let error = Arc::new(error);
+                batch.into_iter().for_each(|job| work.done(job, Err(Arc::clone(&error))));
+            }
+        }
+    }
+
+    fn process<J: Job>(&mut self, batch: &[&J]) -> Result<Vec<Vec<Detection>>, EngineError> {
+        let (width, height) = self.model.input;
+        let picture_bytes = width as usize * height as usize * 3;
+        let start = Instant::now();
+        let targets = self.lane.input().chunks_exact_mut(picture_bytes);
+        let fits = batch
+            .iter()
+            .zip(targets)
+            .map(|(job, target)| self.preprocessor.letterbox(job.picture(), self.model.input, target))
+            .collect::<Result<Vec<_>, _>>()?;
+        let letterboxed = Instant::now();
+        self.metrics.preprocess_seconds.observe((letterboxed - start).as_secs_f64());
+        let rows = self.lane.infer(batch.len())?;
+        self.metrics.infer_seconds.observe(letterboxed.elapsed().as_secs_f64());
+        let found = batch.iter().zip(fits).enumerate().map(|(index, (job, fit))| {
+            rows.picture(index).filter_map(|row| detection(row, fit, &self.model.classes, *job)).collect()
+        });
+        Ok(found.collect())
+    }
+}
+
+/// Reads one row of the output; none if nobody wants it or nothing of it is in the picture.
+fn detection<J: Job>(row: &[f32], fit: Letterbox, classes: &[Arc<str>], job: &J) -> Option<Detection> {
+    let &[x1, y1, x2, y2, score, class, ..] = row else { return None };
+    let class_id = class as u32;
+    let label = classes.get(class_id as usize)?;
+    if !job.wants(class_id, score) {
+        return None;
+    }
+    let bbox = fit.unmap(BoundingBox { x1: x1.min(x2), y1: y1.min(y2), x2: x2.max(x1), y2: y2.max(y1) });
+    (bbox.area() > 0.0).then(|| Detection { bbox, score, class_id, label: Arc::clone(label) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Engine;
+    use crate::engine::fake::FakeEngine;
+    use prometheus::Registry;
+
+    struct Want(Picture, f32);
+
+    impl Job for Want {
+        fn picture(&self) -> &Picture {
+            &self.0
+        }
+
+        fn wants(&self, _class_id: u32, score: f32) -> bool {
+            score >= self.1
+        }
+    }
+
+    fn worker(engine: &FakeEngine) -> Worker {
+        let model = LaneModel { classes: ["person".into(), "car".into()].into(), input: (64, 64) };
+        Worker::new(engine.open_lane().unwrap(), model, Metrics::register(&Registry::new()).unwrap())
+    }
+
+    #[test]
+    fn boxes_come_back_in_source_pixels_clipped_and_filtered() {
+        let rows = [
+            [8.0, 8.0, 16.0, 16.0, 0.9, 0.0],
+            [-10.0, 0.0, 100.0, 32.0, 0.8, 1.0],
+            [0.0, 40.0, 10.0, 50.0, 0.7, 1.0],
+            [0.0, 0.0, 4.0, 4.0, 0.2, 0.0],
+            [0.0, 0.0, 4.0, 4.0, 0.6, 99.0],
+        ];
+        let engine = FakeEngine::new((64, 64)).finds(rows.to_vec());
+        // 128x64 fits 64x64 at half scale, with 32 rows of zeros below.
+        let picture = Picture::rgb(128, 64, vec![0; 128 * 64 * 3]).unwrap();
+        let found = worker(&engine).look(&Want(picture, 0.5)).unwrap();
+        let boxes: Vec<_> = found.iter().map(|d| (&*d.label, d.bbox)).collect();
+        let expected = [
+            ("person", BoundingBox { x1: 16.0, y1: 16.0, x2: 32.0, y2: 32.0 }),
+            ("car", BoundingBox { x1: 0.0, y1: 0.0, x2: 128.0, y2: 64.0 }),
+        ];
+        assert_eq!(
+            boxes, expected,
+            "what lies in the border, scores too low or has no class name is left out"
+        );
+    }
+
+    #[test]
+    fn a_failing_engine_is_an_error_not_a_panic() {
+        let engine = FakeEngine::new((64, 64)).fails("out of memory");
+        let picture = Picture::rgb(8, 8, vec![0; 192]).unwrap();
+        let error = worker(&engine).look(&Want(picture, 0.0)).unwrap_err();
+        assert!(error.to_string().contains("out of memory"));
+    }
+}

@@ -1,0 +1,352 @@
+//! From a decoded picture to network input: letterbox and colour conversion, once, into the batch's memory.
+//!
+//! The letterbox is centerX's: scale by `min(W/w, H/h)`, picture at the top left, zeros at the right and
+//! bottom, area interpolation when shrinking. Planes are resized before the colour conversion, so that a
+//! YUV picture costs half of what its RGB would.
+//!
+//! No clock, no I/O.
+
+use opencv::core::{Mat, Rect, Size};
+use opencv::imgproc::{INTER_AREA, INTER_LINEAR, resize};
+use opencv::prelude::*;
+use yuv::{YuvBiPlanarImage, YuvConversionMode, YuvPlanarImage, YuvRange, YuvStandardMatrix};
+
+use crate::detection::BoundingBox;
+use crate::frame::{ColorMatrix, Colorimetry, Picture, PixelFormat};
+
+/// A picture could not be brought into the input's form.
+#[derive(Debug, thiserror::Error)]
+#[error("a {picture} cannot be made network input: {cause}")]
+pub struct PreprocessError {
+    picture: String,
+    cause: String,
+}
+
+/// How a picture lies in the network's input, and the way back.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Letterbox {
+    /// Width of the scaled picture in input pixels.
+    pub width: u32,
+    /// Height of the scaled picture in input pixels.
+    pub height: u32,
+    source: (u32, u32),
+}
+
+impl Letterbox {
+    /// Fits a `source` (width, height) picture into an `input` (width, height).
+    pub fn fit(source: (u32, u32), input: (u32, u32)) -> Self {
+        let scale = (f64::from(input.0) / f64::from(source.0)).min(f64::from(input.1) / f64::from(source.1));
+        let side = |length: u32, limit: u32| ((f64::from(length) * scale).round() as u32).clamp(1, limit);
+        Self { width: side(source.0, input.0), height: side(source.1, input.1), source }
+    }
+
+    /// Takes a box in input pixels back to pixels of the source picture, clipped to it.
+    pub fn unmap(&self, bbox: BoundingBox) -> BoundingBox {
+        let (w, h) = (self.source.0 as f32, self.source.1 as f32);
+        let (sx, sy) = (w / self.width as f32, h / self.height as f32);
+        BoundingBox { x1: bbox.x1 * sx, y1: bbox.y1 * sy, x2: bbox.x2 * sx, y2: bbox.y2 * sy }.clip(w, h)
+    }
+}
+
+/// Letterboxes pictures into `[height, width, 3]` RGB. Holds the scratch memory between calls.
+#[derive(Debug, Default)]
+pub struct Preprocessor {
+    planes: [Vec<u8>; 3],
+}
+
+impl Preprocessor {
+    /// Writes `picture` into `target`, uint8 `[input.1, input.0, 3]`, and tells how it lies there.
+    ///
+    /// # Errors
+    /// A picture that OpenCV or the colour conversion refuses.
+    pub fn letterbox(
+        &mut self,
+        picture: &Picture,
+        input: (u32, u32),
+        target: &mut [u8],
+    ) -> Result<Letterbox, PreprocessError> {
+        let fit = Letterbox::fit((picture.width, picture.height), input);
+        debug_assert_eq!(target.len(), input.0 as usize * input.1 as usize * 3);
+        self.convert(picture, fit, input, target)
+            .map_err(|cause| PreprocessError { picture: format!("{picture:?}"), cause })?;
+        clear_borders(fit, input, target);
+        Ok(fit)
+    }
+
+    fn convert(
+        &mut self,
+        picture: &Picture,
+        fit: Letterbox,
+        input: (u32, u32),
+        target: &mut [u8],
+    ) -> Result<(), String> {
+        let row_bytes = input.0 * 3;
+        if picture.format == PixelFormat::Rgb {
+            return resize_plane(
+                source_plane(picture, 0),
+                3,
+                (fit.width, fit.height),
+                target,
+                row_bytes as usize,
+            );
+        }
+        let unscaled = (fit.width, fit.height) == (picture.width, picture.height) && has_whole_rows(picture);
+        if !unscaled {
+            self.shrink_planes(picture, fit)?;
+        }
+        let (chroma_width, [y, u, v]) = (fit.width.div_ceil(2), &self.planes);
+        let [y, u, v] = if unscaled { [0, 1, 2].map(|i| plane_or_empty(picture, i)) } else { [&y[..], u, v] };
+        let strides = if unscaled {
+            picture.strides.map(|s| s as u32)
+        } else if picture.format == PixelFormat::Nv12 {
+            [fit.width, 2 * chroma_width, 0]
+        } else {
+            [fit.width, chroma_width, chroma_width]
+        };
+        let planes =
+            Planes { format: picture.format, data: [y, u, v], strides, size: (fit.width, fit.height) };
+        planes.to_rgb(picture.colorimetry, target, row_bytes)
+    }
+
+    fn shrink_planes(&mut self, picture: &Picture, fit: Letterbox) -> Result<(), String> {
+        let chroma = (fit.width.div_ceil(2), fit.height.div_ceil(2));
+        let layout: &[(u32, (u32, u32))] = match picture.format {
+            PixelFormat::Nv12 => &[(1, (fit.width, fit.height)), (2, chroma)],
+            _ => &[(1, (fit.width, fit.height)), (1, chroma), (1, chroma)],
+        };
+        for (index, &(channels, size)) in layout.iter().enumerate() {
+            let row_bytes = (size.0 * channels) as usize;
+            let plane = &mut self.planes[index];
+            plane.resize(row_bytes * size.1 as usize, 0);
+            resize_plane(source_plane(picture, index), channels as i32, size, plane, row_bytes)?;
+        }
+        Ok(())
+    }
+}
+
+/// One plane of a picture as bytes in rows.
+struct SourcePlane<'a> {
+    bytes: &'a [u8],
+    stride: usize,
+    row_bytes: usize,
+    rows: usize,
+}
+
+fn source_plane(picture: &Picture, index: usize) -> SourcePlane<'_> {
+    let (row_bytes, rows) = picture.plane_sizes()[index];
+    SourcePlane { bytes: picture.plane(index), stride: picture.strides[index], row_bytes, rows }
+}
+
+/// Whether every row, the last included, is a full stride long, as the colour conversion expects.
+fn has_whole_rows(picture: &Picture) -> bool {
+    let sizes = picture.plane_sizes();
+    sizes
+        .iter()
+        .enumerate()
+        .all(|(index, (_, rows))| picture.plane(index).len() >= picture.strides[index] * rows)
+}
+
+fn plane_or_empty(picture: &Picture, index: usize) -> &[u8] {
+    if picture.strides[index] == 0 { &[] } else { picture.plane(index) }
+}
+
+/// Resizes one plane of `channels` interleaved bytes a pixel into `target`, rows `target_stride` bytes apart.
+fn resize_plane(
+    source: SourcePlane<'_>,
+    channels: i32,
+    (width, height): (u32, u32),
+    target: &mut [u8],
+    target_stride: usize,
+) -> Result<(), String> {
+    let whole = source.stride * source.rows;
+    let tight;
+    // The last row of foreign memory may end with its pixels rather than with its stride.
+    let (bytes, stride) = if source.bytes.len() >= whole {
+        (&source.bytes[..whole], source.stride)
+    } else {
+        tight = tighten(&source);
+        (&tight[..], source.row_bytes)
+    };
+    resize_rows(
+        (bytes, stride, source.row_bytes, source.rows),
+        channels,
+        (width, height),
+        target,
+        target_stride,
+    )
+    .map_err(|error| error.message)
+}
+
+fn tighten(source: &SourcePlane<'_>) -> Vec<u8> {
+    source
+        .bytes
+        .chunks(source.stride)
+        .take(source.rows)
+        .flat_map(|row| &row[..source.row_bytes])
+        .copied()
+        .collect()
+}
+
+fn resize_rows(
+    (bytes, stride, row_bytes, rows): (&[u8], usize, usize, usize),
+    channels: i32,
+    (width, height): (u32, u32),
+    target: &mut [u8],
+    target_stride: usize,
+) -> opencv::Result<()> {
+    let columns = row_bytes as i32 / channels;
+    let source = Mat::new_rows_cols_with_data(rows as i32, stride as i32, bytes)?;
+    let source = Mat::roi(&source, Rect::new(0, 0, row_bytes as i32, rows as i32))?;
+    let source = source.reshape(channels, 0)?;
+    let (width, height) = (width as i32, height as i32);
+    let used = target_stride * height as usize;
+    let mut target = Mat::new_rows_cols_with_data_mut(height, target_stride as i32, &mut target[..used])?;
+    let mut target = Mat::roi_mut(&mut target, Rect::new(0, 0, width * channels, height))?;
+    let mut target = target.reshape_mut(channels, 0)?;
+    let filter = if width < columns || height < rows as i32 { INTER_AREA } else { INTER_LINEAR };
+    resize(&source, &mut target, Size::new(width, height), 0.0, 0.0, filter)
+}
+
+/// YUV planes at the input's scale.
+struct Planes<'a> {
+    format: PixelFormat,
+    data: [&'a [u8]; 3],
+    strides: [u32; 3],
+    size: (u32, u32),
+}
+
+impl Planes<'_> {
+    fn to_rgb(&self, colorimetry: Colorimetry, target: &mut [u8], row_bytes: u32) -> Result<(), String> {
+        let range = if colorimetry.full_range { YuvRange::Full } else { YuvRange::Limited };
+        let matrix = match colorimetry.matrix {
+            ColorMatrix::Bt601 => YuvStandardMatrix::Bt601,
+            ColorMatrix::Bt709 => YuvStandardMatrix::Bt709,
+            ColorMatrix::Bt2020 => YuvStandardMatrix::Bt2020,
+        };
+        let ([y_plane, u_plane, v_plane], [y_stride, u_stride, v_stride]) = (self.data, self.strides);
+        let (width, height) = self.size;
+        let target = &mut target[..(row_bytes * height) as usize];
+        let done = if self.format == PixelFormat::Nv12 {
+            let image =
+                YuvBiPlanarImage { y_plane, y_stride, uv_plane: u_plane, uv_stride: u_stride, width, height };
+            yuv::yuv_nv12_to_rgb(&image, target, row_bytes, range, matrix, YuvConversionMode::Balanced)
+        } else {
+            let image =
+                YuvPlanarImage { y_plane, y_stride, u_plane, u_stride, v_plane, v_stride, width, height };
+            yuv::yuv420_to_rgb(&image, target, row_bytes, range, matrix)
+        };
+        done.map_err(|error| error.to_string())
+    }
+}
+
+/// Zeroes what the picture does not cover: memory is reused, and the last picture may have been larger.
+fn clear_borders(fit: Letterbox, input: (u32, u32), target: &mut [u8]) {
+    let (row, used) = (input.0 as usize * 3, fit.width as usize * 3);
+    let (covered, below) = target.split_at_mut(fit.height as usize * row);
+    below.fill(0);
+    if used < row {
+        covered.chunks_exact_mut(row).for_each(|line| line[used..].fill(0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn letterbox(picture: &Picture, input: (u32, u32)) -> (Letterbox, Vec<u8>) {
+        let mut target = vec![7; (input.0 * input.1 * 3) as usize];
+        let fit = Preprocessor::default().letterbox(picture, input, &mut target).unwrap();
+        (fit, target)
+    }
+
+    #[test]
+    fn a_wide_picture_sits_at_the_top_with_zeros_below() {
+        let picture = Picture::rgb(8, 4, vec![200; 8 * 4 * 3]).unwrap();
+        let (fit, target) = letterbox(&picture, (4, 4));
+        assert_eq!((fit.width, fit.height), (4, 2));
+        assert!(target[..4 * 2 * 3].iter().all(|&v| v == 200));
+        assert!(target[4 * 2 * 3..].iter().all(|&v| v == 0));
+    }
+
+    #[test]
+    fn a_tall_picture_leaves_zeros_at_the_right() {
+        let picture = Picture::rgb(2, 4, vec![9; 24]).unwrap();
+        let (fit, target) = letterbox(&picture, (4, 4));
+        assert_eq!((fit.width, fit.height), (2, 4));
+        assert!(target.chunks(12).all(|row| row[..6] == [9; 6] && row[6..] == [0; 6]));
+    }
+
+    #[test]
+    fn shrinking_averages_the_area() {
+        let row: Vec<u8> = [[0u8; 3], [100; 3], [50; 3], [150; 3]].concat();
+        let picture = Picture::rgb(4, 2, [row.clone(), row].concat()).unwrap();
+        let (_, target) = letterbox(&picture, (2, 1));
+        assert_eq!(target, [50, 50, 50, 100, 100, 100]);
+    }
+
+    fn yuv_picture(format: PixelFormat, (w, h): (u32, u32), yuv: [u8; 3], pad: usize) -> Picture {
+        let (cw, ch) = (w.div_ceil(2) as usize, h.div_ceil(2) as usize);
+        struct Split(Vec<Vec<u8>>);
+        impl crate::frame::PlaneData for Split {
+            fn plane(&self, index: usize) -> &[u8] {
+                &self.0[index]
+            }
+        }
+        let y = vec![yuv[0]; (w as usize + pad) * h as usize - pad];
+        let (planes, strides) = match format {
+            PixelFormat::Nv12 => {
+                let stride = 2 * cw + pad + pad % 2;
+                let uv = (0..stride * ch - (stride - 2 * cw)).map(|i| yuv[1 + i % stride % 2]).collect();
+                (vec![y, uv], [w as usize + pad, stride, 0])
+            }
+            _ => {
+                let chroma = |v: u8| vec![v; (cw + pad) * ch - pad];
+                (vec![y, chroma(yuv[1]), chroma(yuv[2])], [w as usize + pad, cw + pad, cw + pad])
+            }
+        };
+        Picture::new(format, (w, h), strides, Colorimetry::default(), Box::new(Split(planes))).unwrap()
+    }
+
+    #[test]
+    fn bt601_red_comes_out_red_whatever_the_layout() {
+        // Limited-range BT.601 of RGB (255, 0, 0).
+        let red = [81, 90, 240];
+        for format in [PixelFormat::I420, PixelFormat::Nv12] {
+            for (size, pad) in
+                [((64, 48), 0), ((64, 48), 13), ((63, 47), 5), ((32, 32), 0), ((32, 32), 7), ((20, 10), 3)]
+            {
+                let (fit, target) = letterbox(&yuv_picture(format, size, red, pad), (32, 32));
+                for row in target.chunks(96).take(fit.height as usize) {
+                    for pixel in row.chunks(3).take(fit.width as usize) {
+                        assert!(
+                            pixel[0] > 250 && pixel[1] < 5 && pixel[2] < 5,
+                            "{format:?} {size:?}+{pad}: {pixel:?}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn unmapped_boxes_lie_in_the_source(
+            w in 1u32..5000, h in 1u32..5000,
+            x1 in -600f32..1100.0, y1 in -600f32..1100.0, bw in 0f32..900.0, bh in 0f32..900.0,
+        ) {
+            let fit = Letterbox::fit((w, h), (512, 512));
+            prop_assert!(fit.width <= 512 && fit.height <= 512 && (fit.width == 512 || fit.height == 512));
+            let b = fit.unmap(BoundingBox { x1, y1, x2: x1 + bw, y2: y1 + bh });
+            prop_assert!(0.0 <= b.x1 && b.x1 <= b.x2 && b.x2 <= w as f32);
+            prop_assert!(0.0 <= b.y1 && b.y1 <= b.y2 && b.y2 <= h as f32);
+        }
+
+        #[test]
+        fn the_whole_input_maps_to_the_whole_source(w in 1u32..5000, h in 1u32..5000) {
+            let fit = Letterbox::fit((w, h), (512, 512));
+            let b = fit.unmap(BoundingBox { x1: 0.0, y1: 0.0, x2: fit.width as f32, y2: fit.height as f32 });
+            prop_assert!((b.x2 - w as f32).abs() < 0.01 && (b.y2 - h as f32).abs() < 0.01);
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Results leave in the order their frames were dispatched, a key at a time.
+//!
+//! Several lanes may work on one camera at once; the later frame can be done first. Its result then waits
+//! here for the earlier one, so that a stream's sequence numbers never go back.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The place of one dispatched item in its key's order. Give it back to [`InOrder::finish`].
+#[derive(Debug)]
+#[must_use = "a turn let go is skipped"]
+pub struct Turn<R> {
+    line: Arc<Mutex<Line<R>>>,
+    number: u64,
+    finished: bool,
+}
+
+#[derive(Debug)]
+struct Line<R> {
+    first: u64,
+    places: VecDeque<Place<R>>,
+}
+
+#[derive(Debug)]
+enum Place<R> {
+    Waiting,
+    Done(R),
+    /// Its turn was let go, as after a panic: nobody waits for it.
+    Gone,
+}
+
+impl<R> Line<R> {
+    fn fill(&mut self, number: u64, place: Place<R>) {
+        let index = (number - self.first) as usize;
+        self.places[index] = place;
+    }
+
+    fn pop_ready(&mut self) -> Option<Place<R>> {
+        if matches!(self.places.front()?, Place::Waiting) {
+            return None;
+        }
+        self.first += 1;
+        self.places.pop_front()
+    }
+}
+
+/// The lines, one a key that has items under way.
+#[derive(Debug)]
+pub struct InOrder<K, R> {
+    lines: HashMap<K, Arc<Mutex<Line<R>>>>,
+}
+
+impl<K: Hash + Eq, R> Default for InOrder<K, R> {
+    fn default() -> Self {
+        Self { lines: HashMap::new() }
+    }
+}
+
+impl<K: Hash + Eq, R> InOrder<K, R> {
+    /// Takes the next place in the line of `key`.
+    pub fn begin(&mut self, key: K) -> Turn<R> {
+        let line = self
+            .lines
+            .entry(key)
+            .or_insert_with(|| Arc::new(Mutex::new(Line { first: 0, places: VecDeque::with_capacity(2) })));
+        let mut open = line.lock().unwrap_or_else(PoisonError::into_inner);
+        open.places.push_back(Place::Waiting);
+        let number = open.first + open.places.len() as u64 - 1;
+        drop(open);
+        Turn { line: Arc::clone(line), number, finished: false }
+    }
+
+    /// Forgets the line of `key`; turns already taken still come out in order.
+    pub fn forget(&mut self, key: &K) {
+        self.lines.remove(key);
+    }
+}
+
+impl<R> Turn<R> {
+    /// Hands in the result and calls `release` for each result whose turn has come, in order.
+    ///
+    /// `release` runs under the lock of this key alone: it must not wait for anything.
+    pub fn finish(mut self, result: R, mut release: impl FnMut(R)) {
+        self.finished = true;
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        line.fill(self.number, Place::Done(result));
+        while let Some(place) = line.pop_ready() {
+            if let Place::Done(ready) = place {
+                release(ready);
+            }
+        }
+    }
+}
+
+impl<R> Drop for Turn<R> {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.line.lock().unwrap_or_else(PoisonError::into_inner).fill(self.number, Place::Gone);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_result_waits_for_the_one_before_it() {
+        let (mut order, mut out) = (InOrder::default(), Vec::new());
+        let (first, second) = (order.begin("a"), order.begin("a"));
+        second.finish(2, |r| out.push(r));
+        assert!(out.is_empty());
+        first.finish(1, |r| out.push(r));
+        assert_eq!(out, [1, 2]);
+    }
+
+    #[test]
+    fn a_turn_let_go_holds_up_nobody() {
+        let (mut order, mut out) = (InOrder::default(), Vec::new());
+        let (lost, second) = (order.begin("a"), order.begin("a"));
+        drop(lost);
+        second.finish(2, |r| out.push(r));
+        assert_eq!(out, [2]);
+    }
+
+    #[test]
+    fn keys_do_not_wait_for_each_other() {
+        let (mut order, mut out) = (InOrder::default(), Vec::new());
+        let (_held, free) = (order.begin("a"), order.begin("b"));
+        free.finish(1, |r| out.push(r));
+        assert_eq!(out, [1]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_order_of_finishing_comes_out_sorted(finish in Just((0..30u32).collect::<Vec<_>>()).prop_shuffle()) {
+            let (mut order, mut out) = (InOrder::default(), Vec::new());
+            let mut turns: Vec<_> = (0..30).map(|_| Some(order.begin(()))).collect();
+            for number in finish {
+                let turn: Turn<u32> = turns[number as usize].take().unwrap();
+                turn.finish(number, |r| out.push(r));
+            }
+            prop_assert_eq!(out, (0..30).collect::<Vec<_>>());
+        }
+    }
+}
