@@ -1,0 +1,93 @@
+//! What the hub counts.
+
+use std::time::Instant;
+
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+};
+
+use crate::camera::CameraId;
+use crate::detection::FrameDetections;
+use crate::telemetry::SECONDS_BUCKETS;
+
+const LAG_BUCKETS: &[f64] = &[0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+
+/// The hub's metrics.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    pub(super) subscribers: IntGauge,
+    dropped: IntCounter,
+    lag: Histogram,
+    detections: IntCounterVec,
+    publish: Histogram,
+    age: HistogramVec,
+}
+
+impl Metrics {
+    /// Registers the hub's metrics.
+    ///
+    /// # Errors
+    /// A metric registered twice.
+    pub fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let seconds = |name, help| HistogramOpts::new(name, help).buckets(SECONDS_BUCKETS.to_vec());
+        let metrics = Self {
+            subscribers: IntGauge::new("centerx_subscribers", "Subscriptions that are open.")?,
+            dropped: IntCounter::new(
+                "centerx_subscriber_dropped_frames_total",
+                "Frames that subscribers missed because they read too slowly, over all subscribers.",
+            )?,
+            lag: Histogram::with_opts(
+                HistogramOpts::new(
+                    "centerx_subscriber_lag_frames",
+                    "Frames that still wait for a subscriber when it takes an event.",
+                )
+                .buckets(LAG_BUCKETS.to_vec()),
+            )?,
+            detections: IntCounterVec::new(
+                Opts::new("centerx_detections_total", "Objects published, by class name."),
+                &["label"],
+            )?,
+            publish: Histogram::with_opts(seconds(
+                "centerx_publish_seconds",
+                "Time to hand one frame's detections to all subscribers.",
+            ))?,
+            age: HistogramVec::new(
+                seconds(
+                    "centerx_age_at_publish_seconds",
+                    "Time from a frame's capture to its publication, by camera.",
+                ),
+                &["camera"],
+            )?,
+        };
+        registry.register(Box::new(metrics.subscribers.clone()))?;
+        registry.register(Box::new(metrics.dropped.clone()))?;
+        registry.register(Box::new(metrics.lag.clone()))?;
+        registry.register(Box::new(metrics.detections.clone()))?;
+        registry.register(Box::new(metrics.publish.clone()))?;
+        registry.register(Box::new(metrics.age.clone()))?;
+        Ok(metrics)
+    }
+
+    /// Counts a frame whose publication began at `begun` and is done now.
+    pub(super) fn published(&self, frame: &FrameDetections, dropped: u64, begun: Instant) {
+        let now = Instant::now();
+        self.dropped.inc_by(dropped);
+        self.publish.observe(now.saturating_duration_since(begun).as_secs_f64());
+        let age = now.saturating_duration_since(frame.capture.monotonic);
+        self.age.with_label_values(&[frame.camera.as_str()]).observe(age.as_secs_f64());
+        for detection in &frame.detections {
+            self.detections.with_label_values(&[&*detection.label]).inc();
+        }
+    }
+
+    /// Counts an event that a subscriber took while `waiting` frames were left in its ring.
+    pub(super) fn received(&self, waiting: usize) {
+        self.lag.observe(waiting as f64);
+    }
+
+    /// Forgets the series of a camera.
+    pub(super) fn forget(&self, camera: &CameraId) {
+        // It has no series if it never published; that is as good as forgotten.
+        let _ = self.age.remove_label_values(&[camera.as_str()]);
+    }
+}
