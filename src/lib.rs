@@ -17,6 +17,7 @@ pub mod engine;
 pub mod frame;
 pub mod http;
 pub mod ledger;
+pub mod listen;
 pub mod picture_file;
 pub mod publisher;
 pub mod scheduler;

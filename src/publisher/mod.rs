@@ -23,8 +23,8 @@ use crate::camera::{CameraId, CameraStatus};
 use crate::detection::{Event, EventFilter, FrameDetections};
 
 pub use metrics::Metrics;
-pub use subscription::Subscription;
 use subscription::Subscriber;
+pub use subscription::Subscription;
 use table::Table;
 
 /// The hub's settings.

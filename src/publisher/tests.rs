@@ -27,11 +27,8 @@ fn detection(label: &str, score: f32) -> Detection {
 }
 
 fn frame(name: &str, sequence: u64, detections: Vec<Detection>) -> Arc<FrameDetections> {
-    let capture = CaptureTime {
-        wall: SystemTime::now(),
-        monotonic: Instant::now(),
-        quality: CaptureQuality::Arrival,
-    };
+    let capture =
+        CaptureTime { wall: SystemTime::now(), monotonic: Instant::now(), quality: CaptureQuality::Arrival };
     let (camera, model) = (camera(name), "m".into());
     Arc::new(FrameDetections { camera, sequence, capture, width: 4, height: 3, model, detections })
 }
