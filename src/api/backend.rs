@@ -58,9 +58,9 @@ pub enum DetectError {
 /// The server behind the services.
 #[tonic::async_trait]
 pub trait Backend: Send + Sync + 'static {
-    /// Adds a camera and keeps it across restarts.
+    /// Adds a camera and keeps it across restarts. Checks it with [`CameraSpec::validate`].
     async fn add_camera(&self, spec: CameraSpec) -> Result<CameraView, CameraError>;
-    /// Changes a camera that the API added.
+    /// Changes a camera that the API added. Checks the outcome with [`CameraSpec::validate`].
     async fn update_camera(&self, id: &CameraId, patch: CameraPatch) -> Result<CameraView, CameraError>;
     /// Removes a camera that the API added.
     async fn remove_camera(&self, id: &CameraId) -> Result<(), CameraError>;

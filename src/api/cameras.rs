@@ -1,0 +1,69 @@
+//! `CameraService`.
+
+use std::sync::Arc;
+
+use tonic::{Request, Response, Status};
+
+use super::backend::Backend;
+use super::convert_cameras::{camera_info, camera_patch, camera_spec};
+use super::status::{invalid, of_camera};
+use super::v1;
+use super::v1::camera_service_server::CameraService;
+use crate::camera::CameraId;
+
+pub(super) struct Cameras {
+    pub(super) backend: Arc<dyn Backend>,
+}
+
+fn camera_id(id: &str) -> Result<CameraId, Status> {
+    CameraId::new(id).map_err(|error| invalid("id", error.problem))
+}
+
+#[tonic::async_trait]
+impl CameraService for Cameras {
+    async fn add_camera(
+        &self,
+        request: Request<v1::AddCameraRequest>,
+    ) -> Result<Response<v1::AddCameraResponse>, Status> {
+        let spec = camera_spec(request.into_inner().camera)?;
+        let view = self.backend.add_camera(spec).await.map_err(|error| of_camera("camera.id", error))?;
+        Ok(Response::new(v1::AddCameraResponse { camera: Some(camera_info(view)) }))
+    }
+
+    async fn update_camera(
+        &self,
+        request: Request<v1::UpdateCameraRequest>,
+    ) -> Result<Response<v1::UpdateCameraResponse>, Status> {
+        let request = request.into_inner();
+        let (id, patch) = camera_patch(request.camera, request.update_mask)?;
+        let outcome = self.backend.update_camera(&id, patch).await;
+        let view = outcome.map_err(|error| of_camera("camera.id", error))?;
+        Ok(Response::new(v1::UpdateCameraResponse { camera: Some(camera_info(view)) }))
+    }
+
+    async fn remove_camera(
+        &self,
+        request: Request<v1::RemoveCameraRequest>,
+    ) -> Result<Response<v1::RemoveCameraResponse>, Status> {
+        let id = camera_id(&request.get_ref().id)?;
+        self.backend.remove_camera(&id).await.map_err(|error| of_camera("id", error))?;
+        Ok(Response::new(v1::RemoveCameraResponse {}))
+    }
+
+    async fn get_camera(
+        &self,
+        request: Request<v1::GetCameraRequest>,
+    ) -> Result<Response<v1::GetCameraResponse>, Status> {
+        let id = camera_id(&request.get_ref().id)?;
+        let view = self.backend.camera(&id).map_err(|error| of_camera("id", error))?;
+        Ok(Response::new(v1::GetCameraResponse { camera: Some(camera_info(view)) }))
+    }
+
+    async fn list_cameras(
+        &self,
+        _request: Request<v1::ListCamerasRequest>,
+    ) -> Result<Response<v1::ListCamerasResponse>, Status> {
+        let cameras = self.backend.cameras().into_iter().map(camera_info).collect();
+        Ok(Response::new(v1::ListCamerasResponse { cameras }))
+    }
+}

@@ -1,0 +1,171 @@
+//! Every call passes here: it is counted by method and code, and its answer is due in time.
+
+use std::collections::HashSet;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::HeaderMap;
+use axum::middleware::Next;
+use axum::response::Response;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use prometheus::{IntCounterVec, Opts, Registry};
+use prost::Message;
+use prost_types::FileDescriptorSet;
+use tonic::{Code, Status};
+
+/// What the gRPC server counts.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    requests: IntCounterVec,
+}
+
+impl Metrics {
+    /// Registers the gRPC server's metrics.
+    ///
+    /// # Errors
+    /// A metric registered twice.
+    pub fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let requests = IntCounterVec::new(
+            Opts::new("centerx_grpc_requests_total", "gRPC calls that ended, by method and status code."),
+            &["method", "code"],
+        )?;
+        registry.register(Box::new(requests.clone()))?;
+        Ok(Self { requests })
+    }
+}
+
+/// What all calls share.
+#[derive(Clone)]
+pub(super) struct Observer {
+    metrics: Metrics,
+    /// Methods by their path; other paths are a client's invention and no label.
+    methods: Arc<HashSet<String>>,
+    timeout: Duration,
+}
+
+impl Observer {
+    pub(super) fn new(metrics: Metrics, timeout: Duration, descriptors: &[&[u8]]) -> Self {
+        let methods = descriptors.iter().flat_map(|set| method_paths(set)).collect();
+        Self { metrics, methods: Arc::new(methods), timeout }
+    }
+
+    fn begin(&self, path: &str) -> Call {
+        let method = self.methods.get(path).map_or("other", |known| &known[1..]).to_owned();
+        Call { metrics: self.metrics.clone(), method, code: None, ended: false }
+    }
+}
+
+/// `/package.Service/Method` for every method in an encoded descriptor set.
+fn method_paths(descriptors: &[u8]) -> Vec<String> {
+    // The sets are compiled in; reflection refuses to start with one that cannot be read.
+    let files = FileDescriptorSet::decode(descriptors).unwrap_or_default().file;
+    let of_file = |file: &prost_types::FileDescriptorProto| {
+        let of_service = |service: &prost_types::ServiceDescriptorProto| {
+            let prefix = format!("/{}.{}", file.package(), service.name());
+            service.method.iter().map(move |m| format!("{prefix}/{}", m.name())).collect::<Vec<_>>()
+        };
+        file.service.iter().flat_map(of_service).collect::<Vec<_>>()
+    };
+    files.iter().flat_map(of_file).collect()
+}
+
+/// Runs one call. The time limit covers the request's arrival and the beginning of its answer, not a stream.
+pub(super) async fn observe(State(observer): State<Observer>, request: Request, next: Next) -> Response {
+    let mut call = observer.begin(request.uri().path());
+    let response = match tokio::time::timeout(observer.timeout, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            let seconds = observer.timeout.as_secs_f32();
+            Status::deadline_exceeded(format!("no answer within {seconds} s")).into_http()
+        }
+    };
+    call.read(response.headers());
+    response.map(|body| Body::new(Observed { body, call }))
+}
+
+/// One call, counted when it is let go.
+struct Call {
+    metrics: Metrics,
+    method: String,
+    code: Option<Code>,
+    ended: bool,
+}
+
+impl Call {
+    fn read(&mut self, headers: &HeaderMap) {
+        if let Some(status) = headers.get("grpc-status") {
+            self.code = Some(Code::from_bytes(status.as_bytes()));
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        // An answer that was let go before its end was not wanted any more.
+        let code = self.code.unwrap_or(if self.ended { Code::Unknown } else { Code::Cancelled });
+        self.metrics.requests.with_label_values(&[self.method.as_str(), code_name(code)]).inc();
+    }
+}
+
+/// An answer on its way out, whose last words are the status.
+struct Observed {
+    body: Body,
+    call: Call,
+}
+
+impl HttpBody for Observed {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => {
+                if let Some(trailers) = frame.trailers_ref() {
+                    self.call.read(trailers);
+                }
+            }
+            Some(Err(_)) => {}
+            None => self.call.ended = true,
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The code's name in the gRPC specification.
+fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}

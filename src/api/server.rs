@@ -1,0 +1,175 @@
+//! The server around the services: the listening socket, the layers, the shutdown.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::{Router, middleware};
+use futures_util::stream;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic_health::pb::FILE_DESCRIPTOR_SET as HEALTH_DESCRIPTORS;
+use tonic_health::pb::health_server::HealthServer;
+use tonic_health::server::HealthService;
+use tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET as REFLECTION_DESCRIPTORS;
+use tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET as OLD_REFLECTION_DESCRIPTORS;
+use tonic_reflection::server::Builder as Reflection;
+use tonic_web::GrpcWebLayer;
+
+use super::backend::Backend;
+use super::cameras::Cameras;
+use super::detections::{Detections, MAX_MESSAGE_BYTES};
+use super::health::Health;
+use super::models::Models;
+use super::observe::{Metrics, Observer, observe};
+use super::v1::camera_service_server::CameraServiceServer;
+use super::v1::detection_service_server::DetectionServiceServer;
+use super::v1::model_service_server::ModelServiceServer;
+use super::{Config, DESCRIPTORS, cors};
+use crate::listen::{self, ListenError};
+
+/// A connection that is silent this long is asked whether it lives, and has as long to answer.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// Calls on one connection at a time: a proxy may carry a thousand subscribers in one.
+const MAX_STREAMS: u32 = 2000;
+/// For the last words to leave after subscriptions were cut.
+const FLUSH: Duration = Duration::from_millis(250);
+
+/// The gRPC server cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The compiled-in protos cannot be told by reflection: a fault of the build.
+    #[error("the protos in this binary are damaged, build it again: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// The transport failed.
+    #[error("the gRPC server failed: {0}; restart it")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+/// Listens as the settings say; port 0 takes a free one.
+///
+/// # Errors
+/// An address that cannot be listened on, with the cure.
+pub async fn bind(config: &Config) -> Result<TcpListener, ListenError> {
+    listen::bind("gRPC", config.listen).await
+}
+
+/// The services over a backend, ready to be served.
+pub struct Server {
+    config: Config,
+    backend: Arc<dyn Backend>,
+    metrics: Metrics,
+    health: Health,
+    cut: CancellationToken,
+}
+
+impl Server {
+    /// The services over `backend`.
+    pub fn new(config: Config, backend: Arc<dyn Backend>, metrics: Metrics) -> Self {
+        let health = Health::new(Arc::clone(&backend));
+        Self { config, backend, metrics, health, cut: CancellationToken::new() }
+    }
+
+    /// The handle that makes the health service tell a change of readiness at once.
+    pub fn health(&self) -> Health {
+        self.health.clone()
+    }
+
+    /// Serves on `listener` until `shutdown`. Then calls under way have `config.drain` to end; subscriptions
+    /// end when the backend's streams do, at the latest after that time, with UNAVAILABLE.
+    ///
+    /// # Errors
+    /// See [`ServeError`].
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), ServeError> {
+        self.warn_if_open(&listener);
+        self.health.refresh().await;
+        let router = self.router()?;
+        let stop = CancellationToken::new();
+        let server = transport().serve_with_incoming_shutdown(
+            router,
+            stream::unfold(listener, |listener| async {
+                Some((Ok::<_, Infallible>(listen::accept(&listener).await), listener))
+            }),
+            stop.cancelled(),
+        );
+        tokio::pin!(server);
+        tokio::select! {
+            ended = &mut server => return Ok(ended?),
+            () = self.health.follow() => {}
+            () = shutdown => {}
+        }
+        stop.cancel();
+        self.health.close().await;
+        if let Ok(ended) = tokio::time::timeout(self.config.drain, &mut server).await {
+            return Ok(ended?);
+        }
+        self.cut.cancel();
+        // Connections that are still open after this belong to clients that do not read.
+        tokio::time::timeout(FLUSH, server).await.unwrap_or(Ok(()))?;
+        Ok(())
+    }
+
+    fn warn_if_open(&self, listener: &TcpListener) {
+        if let Ok(address) = listener.local_addr()
+            && !address.ip().is_loopback()
+        {
+            tracing::warn!(
+                "gRPC on {address} asks for no password: whoever reaches it can watch and change the cameras"
+            );
+        }
+    }
+
+    fn router(&self) -> Result<Router, ServeError> {
+        let descriptors =
+            [DESCRIPTORS, HEALTH_DESCRIPTORS, REFLECTION_DESCRIPTORS, OLD_REFLECTION_DESCRIPTORS];
+        let observer = Observer::new(self.metrics.clone(), self.config.request_timeout, &descriptors);
+        // The last layer is the outermost. Browsers' questions are answered first, then grpc-web becomes
+        // gRPC, so that every call is observed in the same form.
+        Ok(self
+            .routes()?
+            .into_axum_router()
+            .layer(middleware::from_fn_with_state(observer, observe))
+            .layer(GrpcWebLayer::new())
+            .layer(cors::layer(&self.config.web_origins)))
+    }
+
+    fn routes(&self) -> Result<Routes, ServeError> {
+        let backend = || Arc::clone(&self.backend);
+        let detections = Detections::new(&self.config, backend(), self.cut.clone());
+        let health = HealthService::from_health_reporter(self.health.reporter.clone());
+        let reflection = || {
+            let builder = Reflection::configure().register_encoded_file_descriptor_set(DESCRIPTORS);
+            builder.register_encoded_file_descriptor_set(HEALTH_DESCRIPTORS)
+        };
+        let mut routes = Routes::builder();
+        routes
+            .add_service(CameraServiceServer::new(Cameras { backend: backend() }))
+            .add_service(DetectionServiceServer::new(detections).max_decoding_message_size(MAX_MESSAGE_BYTES))
+            .add_service(ModelServiceServer::new(Models { backend: backend() }))
+            .add_service(HealthServer::new(health))
+            .add_service(reflection().build_v1()?)
+            .add_service(reflection().build_v1alpha()?);
+        Ok(routes.routes())
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+fn transport() -> tonic::transport::Server {
+    tonic::transport::Server::builder()
+        .accept_http1(true) // grpc-web from browsers
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE))
+        .max_concurrent_streams(MAX_STREAMS)
+}

@@ -1,0 +1,121 @@
+//! Errors to gRPC statuses: the one place where a code is chosen.
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
+
+use super::backend::{DetectError, SubscribeError};
+use crate::camera::{CameraError, InvalidCamera};
+
+/// Statuses travel in headers, which clients accept up to 8 KiB: what a client sent is not repeated at length.
+const MAX_TEXT: usize = 500;
+const MAX_VIOLATIONS: usize = 8;
+
+/// What is wrong with a request, field by field, as `google.rpc.BadRequest`.
+#[derive(Debug, Default)]
+pub(super) struct Violations(Vec<FieldViolation>);
+
+impl Violations {
+    /// Notes that `field`, a path from the request's root, is wrong.
+    pub(super) fn add(&mut self, field: impl Into<String>, problem: impl AsRef<str>) {
+        self.0.push(FieldViolation::new(field, shorten(problem.as_ref())));
+    }
+
+    /// The value, or none after noting what is wrong with it. `field` is its path.
+    pub(super) fn check<T>(
+        &mut self,
+        field: impl Into<String>,
+        result: Result<T, InvalidCamera>,
+    ) -> Option<T> {
+        result.map_err(|error| self.add(field, error.problem)).ok()
+    }
+
+    /// Nothing, or the status that names every field.
+    pub(super) fn into_result(self) -> Result<(), Status> {
+        if self.0.is_empty() { Ok(()) } else { Err(self.into_status(Code::InvalidArgument)) }
+    }
+
+    /// The status that names every field noted.
+    pub(super) fn into_status(mut self, code: Code) -> Status {
+        self.0.truncate(MAX_VIOLATIONS);
+        let texts: Vec<_> = self.0.iter().map(|v| format!("{}: {}", v.field, v.description)).collect();
+        let message = shorten(&texts.join("; "));
+        Status::with_error_details(code, message, ErrorDetails::with_bad_request(self.0))
+    }
+}
+
+/// The status for one wrong field.
+pub(super) fn invalid(field: &str, problem: impl AsRef<str>) -> Status {
+    with_field(Code::InvalidArgument, field, problem)
+}
+
+fn with_field(code: Code, field: &str, problem: impl AsRef<str>) -> Status {
+    let mut violations = Violations::default();
+    violations.add(field, problem);
+    violations.into_status(code)
+}
+
+fn plain(code: Code, error: &impl ToString) -> Status {
+    Status::new(code, shorten(&error.to_string()))
+}
+
+fn shorten(text: &str) -> String {
+    match text.char_indices().nth(MAX_TEXT) {
+        Some((at, _)) => format!("{}...", &text[..at]),
+        None => text.to_owned(),
+    }
+}
+
+/// The status of a refused change or question about cameras. `field` is the path of the camera's id.
+pub(super) fn of_camera(field: &str, error: CameraError) -> Status {
+    match error {
+        CameraError::Exists(_) => with_field(Code::AlreadyExists, field, error.to_string()),
+        CameraError::Unknown(_) => with_field(Code::NotFound, field, error.to_string()),
+        CameraError::ReadOnly(_) => with_field(Code::FailedPrecondition, field, error.to_string()),
+        CameraError::Invalid(invalid) => {
+            with_field(Code::InvalidArgument, &format!("camera.{}", invalid.field), invalid.problem)
+        }
+        CameraError::Store(_) => plain(Code::Internal, &error),
+    }
+}
+
+/// The status of a refused subscription.
+pub(super) fn of_subscription(error: &SubscribeError) -> Status {
+    match error {
+        SubscribeError::UnknownCamera(_) => with_field(Code::NotFound, "camera_ids", error.to_string()),
+        SubscribeError::UnknownClass(_) => with_field(Code::InvalidArgument, "classes", error.to_string()),
+        SubscribeError::ShuttingDown => plain(Code::Unavailable, error),
+    }
+}
+
+/// The status of a picture that was not looked at.
+pub(super) fn of_detection(error: &DetectError) -> Status {
+    match error {
+        DetectError::UnknownModel { .. } => with_field(Code::NotFound, "model", error.to_string()),
+        DetectError::UnknownClass { .. } => with_field(Code::InvalidArgument, "classes", error.to_string()),
+        DetectError::Busy => plain(Code::ResourceExhausted, error),
+        DetectError::ShuttingDown => plain(Code::Unavailable, error),
+        DetectError::Engine(_) => plain(Code::Internal, error),
+    }
+}
+
+/// How a stream ends when the server does.
+pub(super) fn shutting_down() -> Status {
+    Status::unavailable("the server is shutting down")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_sends_megabytes_gets_a_status_that_fits_into_headers() {
+        let mut violations = Violations::default();
+        for _ in 0..1000 {
+            violations.add("update_mask", "ä".repeat(1 << 16));
+        }
+        let status = violations.into_status(Code::InvalidArgument);
+        // The details repeat the message, and travel in base64.
+        assert!(status.message().len() + status.details().len() < 12_000);
+        assert_eq!(status.get_details_bad_request().unwrap().field_violations.len(), MAX_VIOLATIONS);
+    }
+}

@@ -1,0 +1,257 @@
+//! A scripted backend behind the real gRPC server.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use centerx::api::backend::{Backend, DetectError, DetectRequest, EventStream, SubscribeError};
+use centerx::api::{Config, Health, Metrics, Server, bind};
+use centerx::camera::{
+    CameraError, CameraId, CameraOrigin, CameraPatch, CameraSpec, CameraState, CameraStatus, CameraUrl,
+    CameraView, FailureKind,
+};
+use centerx::detection::{BoundingBox, Detection, Event, EventFilter, FrameDetections, ModelInfo};
+use centerx::frame::{CaptureQuality, CaptureTime, Picture};
+use centerx::ledger::Balance;
+use centerx::publisher::{self, Hub};
+use prometheus::Registry;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinHandle;
+use tonic::transport::{Channel, Endpoint};
+
+/// Class names of the scripted model.
+pub const CLASSES: [&str; 2] = ["person", "car"];
+
+pub fn camera_id(id: &str) -> CameraId {
+    CameraId::new(id).unwrap()
+}
+
+pub fn status(state: CameraState, reason: &str) -> Arc<CameraStatus> {
+    Arc::new(CameraStatus {
+        state,
+        reason: reason.into(),
+        failure: (state == CameraState::Failed).then_some(FailureKind::Auth),
+        since: SystemTime::UNIX_EPOCH + Duration::from_secs(1_000),
+        retry_at: (state == CameraState::Failed).then(|| SystemTime::UNIX_EPOCH + Duration::from_secs(2_000)),
+        frame_size: (state == CameraState::Live).then_some((768, 576)),
+    })
+}
+
+pub fn detection(label: &str, score: f32) -> Detection {
+    let class_id = CLASSES.iter().position(|class| *class == label).unwrap() as u32;
+    let bbox = BoundingBox { x1: 613.2, y1: 232.4, x2: 651.6, y2: 341.0 };
+    Detection { bbox, score, class_id, label: label.into() }
+}
+
+pub fn frame(camera: &str, sequence: u64, detections: Vec<Detection>) -> Arc<FrameDetections> {
+    Arc::new(FrameDetections {
+        camera: camera_id(camera),
+        sequence,
+        capture: CaptureTime {
+            wall: SystemTime::UNIX_EPOCH + Duration::from_millis(12_300),
+            monotonic: Instant::now(),
+            quality: CaptureQuality::Arrival,
+        },
+        width: 768,
+        height: 576,
+        model: "coco".into(),
+        detections,
+    })
+}
+
+/// A picture as the backend received it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Asked {
+    pub size: (u32, u32),
+    pub model: Option<String>,
+    pub min_score: Option<f32>,
+    pub classes: Vec<String>,
+}
+
+/// Cameras in a map, detections by script.
+pub struct Scripted {
+    pub hub: Hub,
+    pub cameras: Mutex<BTreeMap<CameraId, CameraView>>,
+    pub not_ready: Mutex<Option<String>>,
+    /// The next change to the cameras fails with this.
+    pub refuse_change: Mutex<Option<CameraError>>,
+    /// The next subscription fails with this.
+    pub refuse_subscription: Mutex<Option<SubscribeError>>,
+    /// What the next pictures meet; without a script one person is found.
+    pub detect_script: Mutex<VecDeque<DetectError>>,
+    pub asked: Mutex<Vec<Asked>>,
+    /// A picture needs a permit of this.
+    pub engine: Semaphore,
+}
+
+impl Scripted {
+    pub fn new(registry: &Registry, ring: usize) -> Self {
+        let config = publisher::Config { ring: ring.try_into().unwrap() };
+        Self {
+            hub: Hub::new(config, publisher::Metrics::new(registry).unwrap()),
+            cameras: Mutex::default(),
+            not_ready: Mutex::default(),
+            refuse_change: Mutex::default(),
+            refuse_subscription: Mutex::default(),
+            detect_script: Mutex::default(),
+            asked: Mutex::default(),
+            engine: Semaphore::new(1000),
+        }
+    }
+
+    /// Puts a camera in place, past the API.
+    pub fn put(&self, id: &str, url: &str, origin: CameraOrigin) {
+        let spec = CameraSpec::new(camera_id(id), CameraUrl::parse(url).unwrap());
+        self.cameras.lock().unwrap().insert(spec.id.clone(), view(spec, origin));
+    }
+
+    fn change(&self) -> Result<std::sync::MutexGuard<'_, BTreeMap<CameraId, CameraView>>, CameraError> {
+        self.refuse_change.lock().unwrap().take().map_or(Ok(()), Err)?;
+        Ok(self.cameras.lock().unwrap())
+    }
+}
+
+fn view(spec: CameraSpec, origin: CameraOrigin) -> CameraView {
+    let status = status(CameraState::Live, "frames arrive");
+    CameraView { spec, origin, status, balance: Balance::default(), reconnects: 3 }
+}
+
+#[tonic::async_trait]
+impl Backend for Scripted {
+    async fn add_camera(&self, spec: CameraSpec) -> Result<CameraView, CameraError> {
+        let mut cameras = self.change()?;
+        if cameras.contains_key(&spec.id) {
+            return Err(CameraError::Exists(spec.id));
+        }
+        let view = view(spec, CameraOrigin::Api);
+        cameras.insert(view.spec.id.clone(), view.clone());
+        Ok(view)
+    }
+
+    async fn update_camera(&self, id: &CameraId, patch: CameraPatch) -> Result<CameraView, CameraError> {
+        let mut cameras = self.change()?;
+        let view = cameras.get_mut(id).ok_or_else(|| CameraError::Unknown(id.clone()))?;
+        if view.origin == CameraOrigin::Config {
+            return Err(CameraError::ReadOnly(id.clone()));
+        }
+        let spec = patch.apply(view.spec.clone());
+        spec.validate()?;
+        view.spec = spec;
+        Ok(view.clone())
+    }
+
+    async fn remove_camera(&self, id: &CameraId) -> Result<(), CameraError> {
+        self.change()?.remove(id).map(|_| ()).ok_or_else(|| CameraError::Unknown(id.clone()))
+    }
+
+    fn camera(&self, id: &CameraId) -> Result<CameraView, CameraError> {
+        self.cameras.lock().unwrap().get(id).cloned().ok_or_else(|| CameraError::Unknown(id.clone()))
+    }
+
+    fn cameras(&self) -> Vec<CameraView> {
+        self.cameras.lock().unwrap().values().cloned().collect()
+    }
+
+    fn subscribe(&self, filter: EventFilter) -> Result<EventStream, SubscribeError> {
+        self.refuse_subscription.lock().unwrap().take().map_or(Ok(()), Err)?;
+        let known = self.cameras.lock().unwrap();
+        if let Some(unknown) = filter.cameras.iter().find(|id| !known.contains_key(id)) {
+            return Err(SubscribeError::UnknownCamera(unknown.clone()));
+        }
+        if let Some(unknown) = filter.classes.iter().find(|class| !CLASSES.contains(&class.as_str())) {
+            return Err(SubscribeError::UnknownClass(unknown.clone()));
+        }
+        let covered = |id: &CameraId| filter.cameras.is_empty() || filter.cameras.contains(id);
+        let initial = known.iter().filter(|(id, _)| covered(id));
+        let initial = initial.map(|(id, view)| Event::CameraState(id.clone(), Arc::clone(&view.status)));
+        let initial = initial.collect();
+        Ok(Box::pin(self.hub.subscribe(filter, initial)))
+    }
+
+    async fn detect(&self, request: DetectRequest) -> Result<FrameDetections, DetectError> {
+        let DetectRequest { picture, model, min_score, classes } = request;
+        let size = (picture.width, picture.height);
+        self.asked.lock().unwrap().push(Asked { size, model, min_score, classes });
+        let _permit = self.engine.acquire().await.unwrap();
+        self.detect_script.lock().unwrap().pop_front().map_or(Ok(()), Err)?;
+        Ok(found(&picture))
+    }
+
+    fn models(&self) -> Vec<ModelInfo> {
+        vec![ModelInfo {
+            name: "coco".into(),
+            family: "ttf".into(),
+            classes: CLASSES.map(Into::into).to_vec(),
+            input_width: 512,
+            input_height: 512,
+            top_k: 100,
+            engine: "scripted".into(),
+            source: "tests".into(),
+            license: "MIT".into(),
+            sha256: "00".repeat(32),
+        }]
+    }
+
+    fn not_ready(&self) -> Option<String> {
+        self.not_ready.lock().unwrap().clone()
+    }
+}
+
+fn found(picture: &Picture) -> FrameDetections {
+    let found =
+        FrameDetections { width: picture.width, height: picture.height, ..(*frame("-", 1, vec![])).clone() };
+    FrameDetections { detections: vec![detection("person", 0.71)], ..found }
+}
+
+/// A server on a free port, with a scripted backend.
+pub struct Running {
+    pub address: std::net::SocketAddr,
+    pub backend: Arc<Scripted>,
+    pub registry: Registry,
+    pub health: Health,
+    pub stop: oneshot::Sender<()>,
+    pub task: JoinHandle<()>,
+}
+
+impl Running {
+    pub async fn start() -> Self {
+        Self::start_with(Config::default(), 64).await
+    }
+
+    pub async fn start_with(config: Config, ring: usize) -> Self {
+        let registry = Registry::new();
+        let backend = Arc::new(Scripted::new(&registry, ring));
+        let config = Config { listen: ([127, 0, 0, 1], 0).into(), ..config };
+        let listener = bind(&config).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let metrics = Metrics::new(&registry).unwrap();
+        let server = Server::new(config, Arc::clone(&backend) as Arc<dyn Backend>, metrics);
+        let health = server.health();
+        let serving = server.serve(listener, async {
+            // A test that ends without a word stops the server as well.
+            let _ = stopped.await;
+        });
+        let task = tokio::spawn(async { serving.await.unwrap() });
+        Self { address, backend, registry, health, stop, task }
+    }
+
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint::from_shared(format!("http://{}", self.address)).unwrap()
+    }
+
+    pub async fn channel(&self) -> Channel {
+        self.endpoint().connect().await.unwrap()
+    }
+
+    /// The metrics as Prometheus would read them.
+    pub fn metrics(&self) -> String {
+        prometheus::TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap()
+    }
+
+    /// The value of a metric; `name` holds its labels.
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        let text = self.metrics();
+        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+    }
+}
