@@ -1,1 +1,127 @@
-//! The Python client.
+//! The Python client of docs/clients/python, as a user runs it: stubs generated from the protos, real grpcio.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use centerx::camera::CameraOrigin;
+use image::{DynamicImage, ImageFormat};
+use tempfile::TempDir;
+use tokio::task::spawn_blocking;
+
+use crate::backend::{Running, detection, frame};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+fn python() -> PathBuf {
+    let given = std::env::var_os("CENTERX_TEST_PYTHON").map(PathBuf::from);
+    let path = given.unwrap_or_else(|| Path::new(ROOT).join(".cache/venv/bin/python"));
+    assert!(path.exists(), "{} is missing: run bash scripts/test.sh, which makes it", path.display());
+    path
+}
+
+/// Stubs made by the command of the client's README, in a folder of their own.
+fn stubs() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().display();
+    let output = Command::new(python())
+        .current_dir(ROOT)
+        .args(["-m", "grpc_tools.protoc", "-I", "proto"])
+        .args([format!("--python_out={out}"), format!("--grpc_python_out={out}")])
+        .args(["cameras", "detections", "models"].map(|name| format!("proto/centerx/v1/{name}.proto")))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    folder
+}
+
+fn client(stubs: &TempDir, program: &str, args: &[&str]) -> Command {
+    let mut command = Command::new(python());
+    command.arg(Path::new(ROOT).join("docs/clients/python").join(program)).args(args);
+    command.env("CENTERX_STUBS", stubs.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // grpcio takes proxies from the environment for any address.
+    command.env("no_grpc_proxy", "127.0.0.1");
+    command
+}
+
+async fn run(mut command: Command) -> Output {
+    spawn_blocking(move || command.output().unwrap()).await.unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+async fn until_subscribed(server: &Running) {
+    while server.metric("centerx_subscribers") != Some(1.0) {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subscribe_prints_live_lines() {
+    let stubs = stubs();
+    let server = Running::start().await;
+    server.backend.put("yard", "test://ball", CameraOrigin::Config);
+    server.backend.put("gate", "test://ball", CameraOrigin::Config);
+    let address = server.address.to_string();
+    let args = [&address, "--camera", "yard", "--min-score", "0.5", "--count", "2", "--timeout", "60"];
+    let running = tokio::spawn(run(client(&stubs, "subscribe.py", &args)));
+    until_subscribed(&server).await;
+    server.backend.hub.publish(frame("gate", 1, vec![detection("car", 0.99)]));
+    server.backend.hub.publish(frame("yard", 1, vec![detection("person", 0.71), detection("car", 0.3)]));
+    server.backend.hub.publish(frame("yard", 2, vec![detection("car", 0.6)]));
+    let output = running.await.unwrap();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(out, "yard  0.0 s  person 0.71 [613,232,652,341]\nyard  0.0 s  car 0.60 [613,232,652,341]\n");
+    assert_eq!(err, "yard  live: frames arrive\n");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subscribe_comes_back_after_a_restart_of_the_server() {
+    let stubs = stubs();
+    let first = Running::start().await;
+    let address = first.address;
+    let args = [&address.to_string(), "--count", "1", "--timeout", "60"];
+    let running = tokio::spawn(run(client(&stubs, "subscribe.py", &args)));
+    until_subscribed(&first).await;
+    first.stop.send(()).unwrap();
+    first.backend.hub.close();
+    first.task.await.unwrap();
+    let second = Running::start_at(address).await;
+    until_subscribed(&second).await;
+    second.backend.hub.publish(frame("yard", 1, vec![detection("person", 0.71)]));
+    let output = running.await.unwrap();
+    assert_eq!(text(&output.stdout), "yard  0.0 s  person 0.71 [613,232,652,341]\n");
+    assert!(text(&output.stderr).contains("the server is shutting down"), "{}", text(&output.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subscribe_gives_up_with_the_reason() {
+    let stubs = stubs();
+    let server = Running::start().await;
+    let address = server.address.to_string();
+    let output = run(client(&stubs, "subscribe.py", &[&address, "--camera", "cellar"])).await;
+    assert_eq!(text(&output.stderr), "NOT_FOUND: camera_ids: there is no camera cellar\n");
+    assert_eq!(output.status.code(), Some(1));
+    let output = run(client(&stubs, "subscribe.py", &[&address, "--count", "1", "--timeout", "0.3"])).await;
+    assert_eq!(text(&output.stderr), "fewer than 1 objects within 0.3 s\n");
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn detect_prints_what_is_in_a_picture() {
+    let stubs = stubs();
+    let server = Running::start().await;
+    let address = server.address.to_string();
+    let picture = stubs.path().join("picture.jpg");
+    DynamicImage::new_rgb8(40, 30).save_with_format(&picture, ImageFormat::Jpeg).unwrap();
+    let picture = picture.to_str().unwrap();
+    let output = run(client(&stubs, "detect.py", &[picture, "--address", &address])).await;
+    assert_eq!(text(&output.stdout), "person 0.71 [613,232,652,341]\n", "{}", text(&output.stderr));
+    let requirements = Path::new(ROOT).join("docs/clients/python/requirements.txt");
+    let output =
+        run(client(&stubs, "detect.py", &[requirements.to_str().unwrap(), "--address", &address])).await;
+    let expected = "INVALID_ARGUMENT: image: the bytes are not a JPEG, PNG or WebP picture\n";
+    assert_eq!((text(&output.stderr).as_str(), output.status.code()), (expected, Some(1)));
+}

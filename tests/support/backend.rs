@@ -219,9 +219,17 @@ impl Running {
     }
 
     pub async fn start_with(config: Config, ring: usize) -> Self {
+        Self::start_on(Config { listen: ([127, 0, 0, 1], 0).into(), ..config }, ring).await
+    }
+
+    /// Where another server was before.
+    pub async fn start_at(listen: std::net::SocketAddr) -> Self {
+        Self::start_on(Config { listen, ..Config::default() }, 64).await
+    }
+
+    async fn start_on(config: Config, ring: usize) -> Self {
         let registry = Registry::new();
         let backend = Arc::new(Scripted::new(&registry, ring));
-        let config = Config { listen: ([127, 0, 0, 1], 0).into(), ..config };
         let listener = bind(&config).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
