@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use prost_types::{FieldMask, Timestamp};
-use tonic::{Code, Status};
+use tonic::Status;
 
 use super::status::{Violations, invalid};
 use super::v1;
@@ -23,7 +23,7 @@ pub(super) fn camera_spec(camera: Option<v1::Camera>) -> Result<CameraSpec, Stat
     let url = bad.check("camera.url", camera_url(&camera.url));
     let transport = bad.check("camera.transport", transport(camera.transport));
     let (Some(id), Some(url), Some(transport)) = (id, url, transport) else {
-        return Err(bad.into_status(Code::InvalidArgument));
+        return Err(bad.into_status());
     };
     let spec = CameraSpec {
         name: camera.name,

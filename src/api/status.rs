@@ -31,27 +31,30 @@ impl Violations {
 
     /// Nothing, or the status that names every field.
     pub(super) fn into_result(self) -> Result<(), Status> {
-        if self.0.is_empty() { Ok(()) } else { Err(self.into_status(Code::InvalidArgument)) }
+        if self.0.is_empty() { Ok(()) } else { Err(self.into_status()) }
     }
 
     /// The status that names every field noted.
-    pub(super) fn into_status(mut self, code: Code) -> Status {
+    pub(super) fn into_status(mut self) -> Status {
         self.0.truncate(MAX_VIOLATIONS);
         let texts: Vec<_> = self.0.iter().map(|v| format!("{}: {}", v.field, v.description)).collect();
         let message = shorten(&texts.join("; "));
-        Status::with_error_details(code, message, ErrorDetails::with_bad_request(self.0))
+        Status::with_error_details(Code::InvalidArgument, message, ErrorDetails::with_bad_request(self.0))
     }
 }
 
 /// The status for one wrong field.
 pub(super) fn invalid(field: &str, problem: impl AsRef<str>) -> Status {
-    with_field(Code::InvalidArgument, field, problem)
-}
-
-fn with_field(code: Code, field: &str, problem: impl AsRef<str>) -> Status {
     let mut violations = Violations::default();
     violations.add(field, problem);
-    violations.into_status(code)
+    violations.into_status()
+}
+
+/// The status for a field that is well formed and asks for what cannot be.
+fn refused(code: Code, field: &str, error: &impl ToString) -> Status {
+    let message = shorten(&error.to_string());
+    let details = ErrorDetails::with_bad_request(vec![FieldViolation::new(field, message.as_str())]);
+    Status::with_error_details(code, message, details)
 }
 
 fn plain(code: Code, error: &impl ToString) -> Status {
@@ -68,12 +71,10 @@ fn shorten(text: &str) -> String {
 /// The status of a refused change or question about cameras. `field` is the path of the camera's id.
 pub(super) fn of_camera(field: &str, error: CameraError) -> Status {
     match error {
-        CameraError::Exists(_) => with_field(Code::AlreadyExists, field, error.to_string()),
-        CameraError::Unknown(_) => with_field(Code::NotFound, field, error.to_string()),
-        CameraError::ReadOnly(_) => with_field(Code::FailedPrecondition, field, error.to_string()),
-        CameraError::Invalid(invalid) => {
-            with_field(Code::InvalidArgument, &format!("camera.{}", invalid.field), invalid.problem)
-        }
+        CameraError::Exists(_) => refused(Code::AlreadyExists, field, &error),
+        CameraError::Unknown(_) => refused(Code::NotFound, field, &error),
+        CameraError::ReadOnly(_) => refused(Code::FailedPrecondition, field, &error),
+        CameraError::Invalid(wrong) => invalid(&format!("camera.{}", wrong.field), wrong.problem),
         CameraError::Store(_) => plain(Code::Internal, &error),
     }
 }
@@ -81,8 +82,8 @@ pub(super) fn of_camera(field: &str, error: CameraError) -> Status {
 /// The status of a refused subscription.
 pub(super) fn of_subscription(error: &SubscribeError) -> Status {
     match error {
-        SubscribeError::UnknownCamera(_) => with_field(Code::NotFound, "camera_ids", error.to_string()),
-        SubscribeError::UnknownClass(_) => with_field(Code::InvalidArgument, "classes", error.to_string()),
+        SubscribeError::UnknownCamera(_) => refused(Code::NotFound, "camera_ids", error),
+        SubscribeError::UnknownClass(_) => invalid("classes", error.to_string()),
         SubscribeError::ShuttingDown => plain(Code::Unavailable, error),
     }
 }
@@ -90,8 +91,8 @@ pub(super) fn of_subscription(error: &SubscribeError) -> Status {
 /// The status of a picture that was not looked at.
 pub(super) fn of_detection(error: &DetectError) -> Status {
     match error {
-        DetectError::UnknownModel { .. } => with_field(Code::NotFound, "model", error.to_string()),
-        DetectError::UnknownClass { .. } => with_field(Code::InvalidArgument, "classes", error.to_string()),
+        DetectError::UnknownModel { .. } => refused(Code::NotFound, "model", error),
+        DetectError::UnknownClass { .. } => invalid("classes", error.to_string()),
         DetectError::Busy => plain(Code::ResourceExhausted, error),
         DetectError::ShuttingDown => plain(Code::Unavailable, error),
         DetectError::Engine(_) => plain(Code::Internal, error),
@@ -113,7 +114,7 @@ mod tests {
         for _ in 0..1000 {
             violations.add("update_mask", "ä".repeat(1 << 16));
         }
-        let status = violations.into_status(Code::InvalidArgument);
+        let status = violations.into_status();
         // The details repeat the message, and travel in base64.
         assert!(status.message().len() + status.details().len() < 12_000);
         assert_eq!(status.get_details_bad_request().unwrap().field_violations.len(), MAX_VIOLATIONS);

@@ -102,7 +102,7 @@ async fn subscribe_gives_up_with_the_reason() {
     let server = Running::start().await;
     let address = server.address.to_string();
     let output = run(client(&stubs, "subscribe.py", &[&address, "--camera", "cellar"])).await;
-    assert_eq!(text(&output.stderr), "NOT_FOUND: camera_ids: there is no camera cellar\n");
+    assert_eq!(text(&output.stderr), "NOT_FOUND: there is no camera cellar\n");
     assert_eq!(output.status.code(), Some(1));
     let output = run(client(&stubs, "subscribe.py", &[&address, "--count", "1", "--timeout", "0.3"])).await;
     assert_eq!(text(&output.stderr), "fewer than 1 objects within 0.3 s\n");
