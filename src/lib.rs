@@ -16,6 +16,7 @@ pub mod detection;
 pub mod engine;
 pub mod frame;
 pub mod http;
+pub mod ingest;
 pub mod ledger;
 pub mod listen;
 pub mod picture_file;

@@ -1,0 +1,162 @@
+//! What the callbacks of one pipeline share. It never holds the pipeline, which holds them.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use gstreamer as gst;
+use gstreamer_app as gst_app;
+
+use crate::camera::{CameraUrl, FailureKind};
+use crate::ingest::link::Link;
+use crate::ingest::source::{Decoded, Failure};
+
+use super::errors;
+use super::picture;
+
+/// The state of one run of a pipeline.
+pub(super) struct Run {
+    pub(super) url: CameraUrl,
+    link: Arc<Link>,
+    arrivals: Mutex<Arrivals>,
+    hints: Mutex<Hints>,
+}
+
+/// What was seen on the way to an error and explains it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Hints {
+    /// Some stream is video.
+    pub(super) video: bool,
+    /// What the streams that are not video are, such as `audio`.
+    pub(super) others: Vec<String>,
+    /// What no decoder was found for, as caps.
+    pub(super) missing: Option<String>,
+}
+
+impl Run {
+    pub(super) fn new(url: CameraUrl, link: Arc<Link>) -> Arc<Self> {
+        Arc::new(Self { url, link, arrivals: Mutex::default(), hints: Mutex::default() })
+    }
+
+    /// Whether a stream is the one to watch: the first that is video.
+    pub(super) fn choose(&self, media: &str) -> bool {
+        let mut hints = self.hints();
+        let is_video = matches!(media, "video" | "image");
+        if !is_video {
+            hints.others.push(media.to_owned());
+        }
+        is_video && !std::mem::replace(&mut hints.video, true)
+    }
+
+    /// All streams are known: one must be video.
+    pub(super) fn all_streams_known(&self) {
+        let hints = self.hints().clone();
+        if !hints.video {
+            self.fail(errors::no_video(&self.url, &hints));
+        }
+    }
+
+    /// A coded frame reached the decoder.
+    pub(super) fn coded(&self, pts: Option<gst::ClockTime>) {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).note(pts, Instant::now());
+        self.link.coded();
+    }
+
+    /// A picture is ready.
+    pub(super) fn sample(&self, sink: &gst_app::AppSink) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+        let decoded = Instant::now();
+        let pts = sample.buffer().and_then(|buffer| buffer.pts());
+        let arrived = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).take(pts);
+        match picture::from_sample(&sample) {
+            Ok(picture) => {
+                let arrived = arrived.unwrap_or(decoded);
+                self.link.deliver(Decoded { picture, arrived, decoded });
+                Ok(gst::FlowSuccess::Ok)
+            }
+            Err(problem) => {
+                self.fail(Failure::new(FailureKind::Codec, format!("a picture cannot be used: {problem}")));
+                Err(gst::FlowError::Error)
+            }
+        }
+    }
+
+    /// Something was said on the pipeline's bus. Runs on whatever thread says it.
+    pub(super) fn message(&self, message: &gst::Message) {
+        match message.view() {
+            gst::MessageView::Eos(_) => self.link.end(Ok(())),
+            gst::MessageView::Error(error) => {
+                let debug = error.debug().unwrap_or_default();
+                self.fail(errors::explain(&self.url, &error.error(), &debug, &self.hints()));
+            }
+            gst::MessageView::Element(element) => {
+                if let Some(caps) = element.structure().and_then(errors::missing_decoder) {
+                    self.hints().missing.get_or_insert(caps);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn fail(&self, failure: Failure) {
+        self.link.end(Err(failure));
+    }
+
+    fn hints(&self) -> MutexGuard<'_, Hints> {
+        self.hints.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// When coded frames arrived, so that their pictures can be dated.
+#[derive(Debug, Default)]
+struct Arrivals(VecDeque<(Option<gst::ClockTime>, Instant)>);
+
+/// More than any decoder holds back to bring its pictures into order.
+const MOST_ARRIVALS: usize = 64;
+
+impl Arrivals {
+    fn note(&mut self, pts: Option<gst::ClockTime>, at: Instant) {
+        if self.0.len() == MOST_ARRIVALS {
+            self.0.pop_front();
+        }
+        self.0.push_back((pts, at));
+    }
+
+    /// The arrival of the picture with this time stamp; of the last coded frame where the stamps do not
+    /// tell.
+    fn take(&mut self, pts: Option<gst::ClockTime>) -> Option<Instant> {
+        let stamped = pts.and_then(|_| self.0.iter().position(|(stamp, _)| *stamp == pts));
+        match stamped {
+            Some(index) => self.0.remove(index).map(|(_, at)| at),
+            None => self.0.back().map(|(_, at)| *at),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_are_dated_by_their_coded_frames_in_any_order() {
+        let (mut arrivals, start) = (Arrivals::default(), Instant::now());
+        let at = |ms| start + std::time::Duration::from_millis(ms);
+        let stamp = |ms| Some(gst::ClockTime::from_mseconds(ms));
+        for (pts, ms) in [(0, 1), (80, 41), (40, 81)] {
+            arrivals.note(stamp(pts), at(ms));
+        }
+        assert_eq!(arrivals.take(stamp(40)), Some(at(81)));
+        assert_eq!(arrivals.take(stamp(80)), Some(at(41)));
+        assert_eq!(arrivals.take(stamp(7)), Some(at(1)), "an unknown stamp takes the last arrival");
+        assert_eq!(Arrivals::default().take(None), None);
+    }
+
+    #[test]
+    fn arrivals_nobody_asks_for_do_not_pile_up() {
+        let mut arrivals = Arrivals::default();
+        for _ in 0..1000 {
+            arrivals.note(None, Instant::now());
+        }
+        assert_eq!(arrivals.0.len(), MOST_ARRIVALS);
+    }
+}

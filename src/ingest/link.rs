@@ -1,0 +1,79 @@
+//! Where a connection hands over what it has, and where the camera's task reads how it fares.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::Notify;
+
+use super::source::{Decoded, Failure};
+use super::watched::Watched;
+
+/// One connection's way to its camera. All methods are quick enough for a streaming thread.
+#[derive(Debug)]
+pub struct Link {
+    camera: Arc<Watched>,
+    connection: u64,
+    progress: Mutex<Progress>,
+    news: Notify,
+}
+
+/// How a connection fares.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Progress {
+    /// When the first coded frame reached a decoder.
+    pub(super) coded: Option<Instant>,
+    /// When the last picture was handed over.
+    pub(super) last_picture: Option<Instant>,
+    /// Size of the pictures.
+    pub(super) size: Option<(u32, u32)>,
+    /// How the connection ended: at its end, or by a failure.
+    pub(super) outcome: Option<Result<(), Failure>>,
+}
+
+impl Link {
+    pub(super) fn new(camera: Arc<Watched>, connection: u64) -> Arc<Self> {
+        Arc::new(Self { camera, connection, progress: Mutex::default(), news: Notify::new() })
+    }
+
+    /// Hands over a picture.
+    pub fn deliver(&self, decoded: Decoded) {
+        let size = (decoded.picture.width, decoded.picture.height);
+        let mut progress = self.progress();
+        progress.last_picture = Some(Instant::now());
+        let news = progress.size.replace(size) != Some(size);
+        drop(progress);
+        self.camera.enter(self.connection, decoded);
+        if news {
+            self.news.notify_one();
+        }
+    }
+
+    /// A coded frame reached the decoder.
+    pub fn coded(&self) {
+        let mut progress = self.progress();
+        if progress.coded.is_none() {
+            progress.coded = Some(Instant::now());
+            self.news.notify_one();
+        }
+    }
+
+    /// The connection is over: at the end of the stream, or by a failure. The first word counts.
+    pub fn end(&self, outcome: Result<(), Failure>) {
+        self.progress().outcome.get_or_insert(outcome);
+        self.news.notify_one();
+    }
+
+    /// How the connection fares now.
+    pub(super) fn snapshot(&self) -> Progress {
+        self.progress().clone()
+    }
+
+    /// Waits for the first coded frame, another picture size, or the end.
+    pub(super) async fn news(&self) {
+        self.news.notified().await;
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,147 @@
+//! What ingest tells Prometheus.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use prometheus::core::{Collector, Desc};
+use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGaugeVec, Opts, Registry, proto};
+
+use crate::camera::{CameraId, CameraState, FailureKind};
+use crate::ledger::DropReason;
+use crate::telemetry::SECONDS_BUCKETS;
+
+use super::watched::Watched;
+
+/// The cameras there are, by id.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Roster(Arc<RwLock<BTreeMap<CameraId, Arc<Watched>>>>);
+
+impl Roster {
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, BTreeMap<CameraId, Arc<Watched>>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<CameraId, Arc<Watched>>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The metrics of ingest. A removed camera's series vanish.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    pub(super) roster: Roster,
+    pub(super) decode_seconds: Histogram,
+}
+
+impl Metrics {
+    /// Registers the metrics.
+    ///
+    /// # Errors
+    /// A metric registered twice.
+    pub fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let decode_seconds = Histogram::with_opts(
+            HistogramOpts::new(
+                "centerx_decode_seconds",
+                "Time from a coded frame's arrival at its decoder to the decoded picture.",
+            )
+            .buckets(SECONDS_BUCKETS.to_vec()),
+        )?;
+        registry.register(Box::new(decode_seconds.clone()))?;
+        let roster = Roster::default();
+        registry.register(Box::new(Cameras { roster: roster.clone(), descriptions: describe()? }))?;
+        Ok(Self { roster, decode_seconds })
+    }
+}
+
+/// Reads the cameras' own books at each scrape, each once, so that the numbers of one scrape fit together.
+struct Cameras {
+    roster: Roster,
+    descriptions: Vec<Desc>,
+}
+
+/// The families of one scrape.
+struct Families {
+    received: IntCounterVec,
+    published: IntCounterVec,
+    dropped: IntCounterVec,
+    in_flight: IntGaugeVec,
+    state: IntGaugeVec,
+    reconnects: IntCounterVec,
+}
+
+impl Families {
+    fn new() -> prometheus::Result<Self> {
+        let counter = |name, help, labels: &[&str]| IntCounterVec::new(Opts::new(name, help), labels);
+        let gauge = |name, help, labels: &[&str]| IntGaugeVec::new(Opts::new(name, help), labels);
+        Ok(Self {
+            received: counter("centerx_frames_received_total", "Frames the decoder delivered.", &["camera"])?,
+            published: counter(
+                "centerx_frames_published_total",
+                "Frames whose detections were published.",
+                &["camera"],
+            )?,
+            dropped: counter(
+                "centerx_frames_dropped_total",
+                "Frames dropped, by reason.",
+                &["camera", "reason"],
+            )?,
+            in_flight: gauge(
+                "centerx_frames_in_flight",
+                "Frames between decoder and publication.",
+                &["camera"],
+            )?,
+            state: gauge(
+                "centerx_camera_state",
+                "1 for the state the camera is in, 0 for the others.",
+                &["camera", "state"],
+            )?,
+            reconnects: counter(
+                "centerx_camera_reconnects_total",
+                "Connection attempts after the first, by the kind of failure before.",
+                &["camera", "reason"],
+            )?,
+        })
+    }
+
+    fn collectors(&self) -> [&dyn Collector; 6] {
+        [&self.received, &self.published, &self.dropped, &self.in_flight, &self.state, &self.reconnects]
+    }
+
+    fn add(&self, camera: &Watched) {
+        let id = camera.id.as_str();
+        let balance = camera.ledger.balance();
+        self.received.with_label_values(&[id]).inc_by(balance.received);
+        self.published.with_label_values(&[id]).inc_by(balance.published);
+        self.in_flight.with_label_values(&[id]).set(i64::try_from(balance.in_flight).unwrap_or(i64::MAX));
+        for reason in DropReason::ALL {
+            self.dropped.with_label_values(&[id, reason.as_str()]).inc_by(balance.dropped(reason));
+        }
+        let state = camera.status().state;
+        for candidate in CameraState::ALL {
+            self.state.with_label_values(&[id, candidate.as_str()]).set(i64::from(candidate == state));
+        }
+        for (kind, count) in FailureKind::ALL.iter().zip(camera.retries()) {
+            self.reconnects.with_label_values(&[id, kind.as_str()]).inc_by(count);
+        }
+    }
+}
+
+fn describe() -> prometheus::Result<Vec<Desc>> {
+    let families = Families::new()?;
+    Ok(families.collectors().iter().flat_map(|family| family.desc()).cloned().collect())
+}
+
+impl Collector for Cameras {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descriptions.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<proto::MetricFamily> {
+        // The same names made a collector when it was registered, so this cannot fail now.
+        let Ok(families) = Families::new() else { return Vec::new() };
+        for camera in self.roster.read().values() {
+            families.add(camera);
+        }
+        families.collectors().iter().flat_map(|family| family.collect()).collect()
+    }
+}
