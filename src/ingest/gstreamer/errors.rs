@@ -15,7 +15,8 @@ pub(super) fn explain(url: &CameraUrl, error: &glib::Error, debug: &str, hints: 
     if let Some(caps) = &hints.missing {
         return not_decodable(url, caps);
     }
-    if is_unselected(url, hints) {
+    if !hints.video && !hints.others.is_empty() {
+        // What was not chosen fails in many words, none of them the reason.
         return no_video(url, hints);
     }
     if let Some(kind) = error.kind::<gst::ResourceError>() {
@@ -30,13 +31,10 @@ pub(super) fn explain(url: &CameraUrl, error: &glib::Error, debug: &str, hints: 
 /// What is there has streams, but none is video.
 pub(super) fn no_video(url: &CameraUrl, hints: &Hints) -> Failure {
     let message = match hints.others.as_slice() {
-        [] => format!("{url} has no video in it"),
-        [one] => format!("{url} has only {one} in it, no video; choose a stream with video"),
-        [first @ .., last] => {
-            format!(
-                "{url} has only {} and {last} in it, no video; choose a stream with video",
-                first.join(", ")
-            )
+        [] => format!("{url} has no video in it; check the address"),
+        [other] if other != "audio" => format!("what {url} holds is {other}, not video; check the address"),
+        others => {
+            format!("{url} has only {} in it, no video; choose a stream with video", others.join(" and "))
         }
     };
     Failure::new(FailureKind::NoVideo, message)
@@ -48,11 +46,6 @@ pub(super) fn missing_decoder(structure: &gst::StructureRef) -> Option<String> {
         return None;
     }
     structure.get::<gst::Caps>("detail").ok().map(|caps| caps.to_string())
-}
-
-/// An RTSP camera of which no stream was chosen fails in many words, none of them the reason.
-fn is_unselected(url: &CameraUrl, hints: &Hints) -> bool {
-    url.kind() == SourceKind::Rtsp && !hints.video && !hints.others.is_empty()
 }
 
 fn of_resource(url: &CameraUrl, kind: gst::ResourceError, error: &glib::Error, debug: &str) -> Failure {
@@ -150,13 +143,18 @@ fn not_decodable(url: &CameraUrl, caps: &str) -> Failure {
 
 /// `video/x-h266`, and where the name says too little, its format or encoding.
 fn codec_name(structure: &gst::StructureRef) -> String {
-    let detail = ["encoding-name", "fourcc", "format"]
-        .into_iter()
-        .find_map(|field| structure.get::<String>(field).ok());
+    let text = ["encoding-name", "format"].into_iter().find_map(|field| structure.get::<String>(field).ok());
+    let letters = || structure.get::<i32>("fourcc").ok().map(four_letters);
+    let detail = text.or_else(letters);
     match detail {
         Some(detail) => format!("{} ({detail})", structure.name()),
         None => structure.name().to_string(),
     }
+}
+
+/// The name that AVI and QuickTime files give a codec.
+fn four_letters(code: i32) -> String {
+    String::from_utf8_lossy(&code.to_le_bytes()).escape_default().to_string()
 }
 
 /// GStreamer's words, the last line of its details included, without secrets.

@@ -140,19 +140,30 @@ fn add_parsed(
         let unwanted = caps.is_some_and(|caps| matches!(media_of(&caps).as_str(), "audio" | "subpicture"));
         Some((!unwanted).to_value())
     });
-    let (chooser, weak_pace) = (Arc::clone(run), pace.downgrade());
+    let (run, weak_pace) = (Arc::clone(run), pace.downgrade());
     parser.connect_pad_added(move |_, pad| {
         let media = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
-        if chooser.choose(&media_of(&media))
-            && let Some(pace) = weak_pace.upgrade()
-        {
+        if !run.choose(&media_of(&media)) {
+            look_for_video_later(pad, &run);
+        } else if let Some(pace) = weak_pace.upgrade() {
             link_if_free(pad, &pace);
         }
     });
-    let run = Arc::clone(run);
-    parser.connect_no_more_pads(move |_| run.all_streams_known());
     do_not_pace_live_parts(pipeline, &pace);
     Ok(())
+}
+
+/// `parsebin` does not always tell that it has shown all streams, but nothing flows before that.
+fn look_for_video_later(pad: &gst::Pad, run: &Arc<Run>) {
+    let run = Arc::clone(run);
+    pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM, move |_, probe| {
+        // Sticky events are sent before the stream flows, and EOS may come instead of it.
+        if probe.event().is_some_and(|event| event.type_() != gst::EventType::Eos) {
+            return gst::PadProbeReturn::Ok;
+        }
+        run.all_streams_known();
+        gst::PadProbeReturn::Remove
+    });
 }
 
 /// MJPEG comes at the camera's own pace, and its time stamps are only those of its arrival.
