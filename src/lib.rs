@@ -12,6 +12,7 @@
 
 pub mod api;
 pub mod camera;
+pub mod cli;
 pub mod detection;
 pub mod engine;
 pub mod frame;
@@ -19,6 +20,7 @@ pub mod http;
 pub mod ingest;
 pub mod ledger;
 pub mod listen;
+pub mod model;
 pub mod picture_file;
 pub mod publisher;
 pub mod scheduler;

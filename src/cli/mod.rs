@@ -1,0 +1,3 @@
+//! The model and runtime commands.
+pub mod model;
+pub mod runtime;

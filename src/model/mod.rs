@@ -1,0 +1,191 @@
+//! What happens to a model file before it serves: reading and checking it, making one out of foreign
+//! files, and keeping those that were fetched.
+//!
+//! [`load`] is what a server calls, [`zoo`] and [`runtime`] fetch what is pinned here. `onnx`, `graph`,
+//! `tfjs`, `hardswish`, `decode`, `metadata` and `coco` are pure: bytes and values in, values out.
+
+pub mod coco;
+mod contract;
+pub mod decode;
+pub mod fetch;
+pub mod graph;
+pub mod hardswish;
+pub mod home;
+pub mod metadata;
+pub mod onnx;
+pub mod runtime;
+pub mod tfjs;
+mod unpack;
+pub mod zoo;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use prost::Message as _;
+use sha2::{Digest as _, Sha256};
+
+pub use metadata::ModelMetadata;
+use onnx::{ModelProto, ValueInfoProto};
+
+/// The input of every detector: uint8 `[N, H, W, 3]`, RGB, letterboxed to the top left with zeros.
+pub const INPUT: &str = "images";
+/// The output of every detector: float32 `[N, K, 6 + 3 * P]`, see [`DetectorModel`].
+pub const OUTPUT: &str = "detections";
+/// No protobuf file can be larger.
+const MAX_BYTES: u64 = 1 << 31;
+
+/// A model file that keeps the engine contract.
+///
+/// It takes [`INPUT`] and gives [`OUTPUT`]: for each picture K rows, best first, of x1, y1, x2, y2 in
+/// pixels of the input, score and class, then x, y, score of each of P landmarks. N may be any.
+#[derive(Clone, Debug)]
+pub struct DetectorModel {
+    /// The ONNX file, as it was read.
+    pub bytes: Vec<u8>,
+    /// What its metadata says, and its shapes agree with.
+    pub metadata: ModelMetadata,
+    /// SHA-256 of `bytes`, lower-case hex.
+    pub sha256: String,
+}
+
+/// Why there is no model.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// The file cannot be read.
+    #[error("cannot read the model {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is something else.
+    #[error("{} is not an ONNX file", path.display())]
+    NotOnnx {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It was ONNX once.
+    #[error("{} is damaged or cut short: {problem}; fetch or export it again", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        problem: String,
+    },
+    /// Its weights lie elsewhere.
+    #[error("{} keeps weight {tensor:?} in another file; save the model as one file", path.display())]
+    ExternalData {
+        /// The file.
+        path: PathBuf,
+        /// A weight that is not in it.
+        tensor: String,
+    },
+    /// It is ONNX, but breaks the engine contract.
+    #[error(
+        "{} is an ONNX model but not a centerx detector: {problem}. It has input {inputs} and output {outputs}; \
+         expected input {INPUT} uint8 [N,H,W,3] and output {OUTPUT} float32 [N,K,6 + 3 a landmark], the decode \
+         being part of the graph. `centerx model pull coco` fetches a detector that works",
+        path.display()
+    )]
+    NotDetector {
+        /// The file.
+        path: PathBuf,
+        /// What breaks the contract.
+        problem: String,
+        /// The inputs it has.
+        inputs: String,
+        /// The outputs it has.
+        outputs: String,
+    },
+    /// It looks like a detector, but does not say what it detects.
+    #[error("{} does not describe itself: {source}; export it again with centerx's metadata", path.display())]
+    Metadata {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: metadata::MetadataError,
+    },
+    /// No such name.
+    #[error("there is no model {name:?}: it is neither an .onnx file nor one of the models to pull ({have})")]
+    Unknown {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        have: String,
+    },
+    /// Known, but not on this machine yet.
+    #[error("the model {name} is not on this machine; run: centerx model pull {name}")]
+    NotPulled {
+        /// Its name.
+        name: String,
+    },
+    /// A TF.js model cannot be translated.
+    #[error(transparent)]
+    Import(#[from] tfjs::ImportError),
+    /// Heads cannot be decoded.
+    #[error(transparent)]
+    Decode(#[from] decode::DecodeError),
+    /// A graph came out broken.
+    #[error("the graph is not well-formed: {0}")]
+    Graph(#[from] graph::GraphError),
+    /// What is pinned cannot be fetched.
+    #[error(transparent)]
+    Fetch(#[from] fetch::FetchError),
+    /// The cache folder does not do.
+    #[error(transparent)]
+    Home(#[from] home::HomeError),
+}
+
+/// Reads a detector and checks that it keeps the engine contract.
+///
+/// # Errors
+/// A file that cannot be read, is not ONNX, is damaged, is no detector or does not describe itself; each
+/// says what was found, what was expected and what to do.
+pub fn load(path: &Path) -> Result<DetectorModel, ModelError> {
+    let read = |source| ModelError::Read { path: path.to_owned(), source };
+    if fs::metadata(path).map_err(read)?.len() > MAX_BYTES {
+        let problem = "it is larger than the 2 GiB that an ONNX file can have".to_owned();
+        return Err(ModelError::Damaged { path: path.to_owned(), problem });
+    }
+    parse(fs::read(path).map_err(read)?, path)
+}
+
+/// As [`load`], of bytes that were read already; `path` is for messages only.
+///
+/// # Errors
+/// See [`load`].
+pub fn parse(bytes: Vec<u8>, path: &Path) -> Result<DetectorModel, ModelError> {
+    let model = decode_onnx(&bytes, path)?;
+    let metadata = contract::check(&model, path)?;
+    let sha256 = hex(&Sha256::digest(&bytes));
+    Ok(DetectorModel { bytes, metadata, sha256 })
+}
+
+/// Reads the ONNX file at `bytes`.
+///
+/// # Errors
+/// Not ONNX, or damaged.
+fn decode_onnx(bytes: &[u8], path: &Path) -> Result<ModelProto, ModelError> {
+    let damaged = |problem| ModelError::Damaged { path: path.to_owned(), problem };
+    match ModelProto::decode(bytes) {
+        Ok(ModelProto { ir_version: Some(_), graph: None, .. }) => Err(damaged("it has no graph".to_owned())),
+        Ok(model) if model.ir_version.is_some() => Ok(model),
+        // All writers begin with field 1, the format's version, a small number.
+        Err(error) if matches!(bytes, [0x08, 1..=31, ..]) => Err(damaged(error.to_string())),
+        _ => Err(ModelError::NotOnnx { path: path.to_owned() }),
+    }
+}
+
+/// Values for messages, as `images uint8 [N,512,512,3]`.
+fn listed<'a>(values: impl IntoIterator<Item = &'a ValueInfoProto>) -> String {
+    let values: Vec<_> = values.into_iter().map(ValueInfoProto::to_string).collect();
+    if values.is_empty() { "none".to_owned() } else { values.join(", ") }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests;
