@@ -1,8 +1,7 @@
 //! `centerx model`: fetch, list and look into models.
 
-use std::path::PathBuf;
+use std::path::Path;
 
-use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
@@ -81,7 +80,7 @@ fn list() -> anyhow::Result<()> {
 
 fn inspect(name_or_path: &str) -> anyhow::Result<()> {
     let path = zoo::resolve(name_or_path)?;
-    let model = model::load(&path).with_context(|| format!("model {name_or_path}"))?;
+    let model = model::load(&path)?;
     println!("{}", description(&model, &path));
     Ok(())
 }
@@ -92,7 +91,7 @@ fn table() -> Table {
     table
 }
 
-fn description(model: &DetectorModel, path: &PathBuf) -> Table {
+fn description(model: &DetectorModel, path: &Path) -> Table {
     let about = &model.metadata;
     let (width, height) = (about.input_width, about.input_height);
     let columns = 6 + 3 * about.landmarks.len();

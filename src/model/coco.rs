@@ -148,3 +148,21 @@ fn metadata(version: &str, [height, width]: [usize; 2]) -> ModelMetadata {
         license: "MIT".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn class_ids_are_those_of_coco() {
+        assert_eq!([0, 2, 32, 79].map(|id| COCO_CLASSES[id]), ["person", "car", "sports ball", "toothbrush"]);
+    }
+
+    #[test]
+    fn other_files_are_refused() {
+        assert!(matches!(build(b"", b"", "1"), Err(ModelError::Import(ImportError::Json(_)))));
+        let empty = br#"{"modelTopology": {"node": []}, "weightsManifest": []}"#;
+        let error = build(empty, b"", "1").unwrap_err().to_string();
+        assert!(error.contains("no node is a Placeholder"), "{error}");
+    }
+}

@@ -28,7 +28,7 @@ pub(super) fn check(model: &ModelProto, path: &Path) -> Result<ModelMetadata, Mo
     let [height, width] = input_size(&inputs).map_err(not_detector)?;
     let [top_k, columns] = output_size(&graph.output).map_err(not_detector)?;
     let metadata = ModelMetadata::read_from(model)
-        .map_err(|source| ModelError::Metadata { path: path.to_owned(), source })?;
+        .map_err(|cause| ModelError::Metadata { path: path.to_owned(), cause })?;
     let told = [metadata.input_height, metadata.input_width, metadata.top_k].map(i64::from);
     if told != [height, width, top_k] {
         let problem = format!(

@@ -195,12 +195,15 @@ fn run(command: &mut Command, program: &str, package: &str) -> Result<(), FetchE
     Err(FetchError::Failed { program, package, status, last_words, settings })
 }
 
-/// The end of a client's message, with no user and password of a registry or proxy in it.
+/// The end of a client's message, with no user and password of a registry or proxy in it, and without the
+/// places in npm's own code.
 fn last_words(text: &str) -> String {
-    let text = text.trim();
-    let skip = text.chars().count().saturating_sub(LAST_WORDS);
+    let is_place = |line: &str| line.trim_start_matches("npm error").trim_start().starts_with("at ");
+    let lines: Vec<_> = text.trim().lines().filter(|line| !is_place(line)).collect();
+    let text = lines.join("\n");
     let words: Vec<_> = text.split_inclusive(char::is_whitespace).map(without_credentials).collect();
-    words.concat().chars().skip(skip).collect()
+    let text = words.concat();
+    text.chars().skip(text.chars().count().saturating_sub(LAST_WORDS)).collect()
 }
 
 /// `scheme://user:password@host` without what is between `//` and `@`.
@@ -289,10 +292,11 @@ mod tests {
 
     #[test]
     fn a_client_that_fails_is_quoted_without_passwords() {
-        let script = "echo 'E: connecting to http://me:s3cret@proxy:3128/x failed' >&2; exit 7";
+        let script = "echo 'npm error   at f (x.js:1:2)' >&2; echo 'E: connecting to http://me:s3cret@proxy:3128/x failed' >&2; exit 7";
         let error = fetch(script, Client::Npm).unwrap_err().to_string();
         assert!(error.contains("npm could not fetch thing 1.2.3 (exit status: 7)"), "{error}");
         assert!(error.contains("http://***@proxy:3128/x failed") && !error.contains("s3cret"), "{error}");
+        assert!(!error.contains("x.js"), "{error}");
         assert!(error.contains("npm config list"), "{error}");
     }
 

@@ -162,6 +162,11 @@ mod tests {
     use super::*;
     use crate::model::onnx::ElementType;
 
+    /// 1/6 after it was a float16.
+    const HALF_SIXTH: f32 = 0.166_625_98;
+
+    type Finish = fn(&mut Graph, &str, &str) -> String;
+
     /// Builds `x`, its `relu6(x + 3)` and whatever `finish` makes of them, and rewrites it.
     fn rewritten(finish: impl Fn(&mut Graph, &str, &str) -> String) -> (Rewritten, Vec<NodeProto>) {
         let mut graph = Graph::new("g");
@@ -182,24 +187,23 @@ mod tests {
 
     #[test]
     fn the_factors_of_hard_swish_may_stand_in_any_order() {
-        let sixth = half::f16::from_f32(1.0 / 6.0).to_f32();
-        let orders: [&dyn Fn(&mut Graph, &str, &str) -> String; 4] = [
-            &|g, x, r| {
-                let c = g.float("c", sixth);
+        let orders: [Finish; 4] = [
+            |g, x, r| {
+                let c = g.float("c", HALF_SIXTH);
                 let a = g.node("Mul", &[&c, x], "a", &[]);
                 g.node("Mul", &[&a, r], "y", &[])
             },
-            &|g, x, r| {
-                let c = g.float("c", sixth);
+            |g, x, r| {
+                let c = g.float("c", HALF_SIXTH);
                 let a = g.node("Mul", &[r, &c], "a", &[]);
                 g.node("Mul", &[x, &a], "y", &[])
             },
-            &|g, x, r| {
-                let c = g.float("c", sixth);
+            |g, x, r| {
+                let c = g.float("c", HALF_SIXTH);
                 let a = g.node("Mul", &[r, x], "a", &[]);
                 g.node("Mul", &[&a, &c], "y", &[])
             },
-            &|g, x, r| {
+            |g, x, r| {
                 let c = g.float("c", 6.0);
                 let a = g.node("Mul", &[x, r], "a", &[]);
                 g.node("Div", &[&a, &c], "y", &[])

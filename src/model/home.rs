@@ -13,14 +13,14 @@ pub enum HomeError {
     #[error("no folder for models: neither CENTERX_HOME, XDG_CACHE_HOME nor HOME is set; set CENTERX_HOME")]
     Nowhere,
     /// It cannot be read or written.
-    #[error("cannot {doing} {}: {source}; check its permissions and free space, or set CENTERX_HOME", path.display())]
+    #[error("cannot {doing} {}: {cause}; check its permissions and free space, or set CENTERX_HOME", path.display())]
     Io {
         /// What was tried.
         doing: &'static str,
         /// On which file or folder.
         path: PathBuf,
         /// Why it failed.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
 }
 
@@ -28,7 +28,7 @@ impl HomeError {
     /// For `map_err`: what was tried, on which path.
     pub fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io { doing, path, source }
+        move |cause| Self::Io { doing, path, cause }
     }
 }
 
@@ -115,7 +115,7 @@ impl Home {
                 file.lock().map_err(HomeError::io("lock", &path))?;
                 Ok(file)
             }
-            Err(TryLockError::Error(source)) => Err(HomeError::io("lock", &path)(source)),
+            Err(TryLockError::Error(cause)) => Err(HomeError::io("lock", &path)(cause)),
         }
     }
 }

@@ -52,12 +52,12 @@ pub struct DetectorModel {
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     /// The file cannot be read.
-    #[error("cannot read the model {}: {source}", path.display())]
+    #[error("cannot read the model {}: {cause}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// It is something else.
     #[error("{} is not an ONNX file", path.display())]
@@ -99,12 +99,12 @@ pub enum ModelError {
         outputs: String,
     },
     /// It looks like a detector, but does not say what it detects.
-    #[error("{} does not describe itself: {source}; export it again with centerx's metadata", path.display())]
+    #[error("{} does not describe itself: {cause}; export it again with centerx's metadata", path.display())]
     Metadata {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        source: metadata::MetadataError,
+        cause: metadata::MetadataError,
     },
     /// No such name.
     #[error("there is no model {name:?}: it is neither an .onnx file nor one of the models to pull ({have})")]
@@ -143,7 +143,7 @@ pub enum ModelError {
 /// A file that cannot be read, is not ONNX, is damaged, is no detector or does not describe itself; each
 /// says what was found, what was expected and what to do.
 pub fn load(path: &Path) -> Result<DetectorModel, ModelError> {
-    let read = |source| ModelError::Read { path: path.to_owned(), source };
+    let read = |cause| ModelError::Read { path: path.to_owned(), cause };
     if fs::metadata(path).map_err(read)?.len() > MAX_BYTES {
         let problem = "it is larger than the 2 GiB that an ONNX file can have".to_owned();
         return Err(ModelError::Damaged { path: path.to_owned(), problem });

@@ -21,9 +21,11 @@ pub struct Entry {
     pub license: &'static str,
     package: Package,
     files: &'static [Wanted],
-    /// Makes the ONNX file out of `files` but the licence, in their order, and the version.
-    build: fn(&[Vec<u8>], &str) -> Result<Vec<u8>, ModelError>,
+    build: Build,
 }
+
+/// Makes the ONNX file out of an entry's files but the licence, in their order, and its version.
+type Build = fn(&[Vec<u8>], &str) -> Result<Vec<u8>, ModelError>;
 
 /// The name of the licence's text beside the model.
 const LICENSE: &str = "LICENSE";
