@@ -17,6 +17,15 @@ pub mod fake;
 pub mod lane;
 pub mod onnx;
 pub mod preprocess;
+pub mod resize;
+
+/// Settings of the engines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Runs side by side on a CPU, one thread each; 0 means one a core.
+    pub lanes: usize,
+}
 
 /// Why an engine cannot be made or fails at work.
 #[derive(Debug, thiserror::Error)]

@@ -34,48 +34,61 @@ impl OnnxRuntime {
             .with_telemetry(false)
             .build()
             .map_err(|error| refuse(error.to_string()))?;
-        let version = version_of(ort::info()).unwrap_or("of unknown version").to_owned();
+        let version = version_of(path).unwrap_or_else(|| "of unknown version".into());
         Ok(Self { environment, version })
     }
 
     /// Loads a model that follows the engine contract.
     ///
-    /// `model` is the ONNX file's bytes, `input` its width and height, `lanes` how many sessions to run side
-    /// by side (0: one a core).
-    ///
-    /// # Errors
-    /// A model that the runtime refuses.
-    pub fn engine(
-        &self,
-        name: &str,
-        model: &[u8],
-        input: (u32, u32),
-        lanes: usize,
-    ) -> Result<OnnxEngine, EngineError> {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let lanes = if lanes == 0 { cores } else { lanes };
-        let engine =
-            OnnxEngine { runtime: self.clone(), name: name.into(), model: model.into(), input, lanes };
-        Ok(engine)
+    /// `model` is the ONNX file's bytes, `input` its width and height. What the runtime does not like about
+    /// it shows when a lane is opened.
+    pub fn engine(&self, name: &str, model: &[u8], input: (u32, u32), threads: Threads) -> OnnxEngine {
+        OnnxEngine { runtime: self.clone(), name: name.into(), model: model.into(), input, threads }
     }
 
-    /// A single-threaded session on `model`'s bytes.
+    /// A session on `model`'s bytes that runs on `threads` threads.
     ///
     /// # Errors
     /// A model that the runtime refuses.
-    pub fn session(&self, model: &[u8]) -> ort::Result<Session> {
-        Ok(Session::builder(&self.environment)?
+    pub fn session(&self, model: &[u8], threads: usize) -> ort::Result<Session> {
+        Session::builder(&self.environment)?
             .with_optimization_level(GraphOptimizationLevel::All)?
-            .with_intra_threads(1)?
+            .with_intra_threads(threads)?
             .with_inter_threads(1)?
-            .commit_from_memory(model)?)
+            .commit_from_memory(model)
     }
 }
 
-/// Finds `x.y.z` in the library's description of its build.
-fn version_of(info: &str) -> Option<&str> {
-    info.split([',', ' ', '='])
-        .find(|word| word.split('.').count() == 3 && word.split('.').all(|part| part.parse::<u32>().is_ok()))
+/// How many cores an engine uses, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Threads {
+    /// Sessions side by side.
+    pub lanes: usize,
+    /// Threads a session.
+    pub per_lane: usize,
+}
+
+impl Threads {
+    /// The most pictures a second: one single-threaded session a core, or `lanes` of them if not 0.
+    pub fn throughput(lanes: usize) -> Self {
+        Self { lanes: if lanes == 0 { cores() } else { lanes }, per_lane: 1 }
+    }
+
+    /// The least time a picture: one session on all cores.
+    pub fn latency() -> Self {
+        Self { lanes: 1, per_lane: cores() }
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The version in the library's own file name, `libonnxruntime.so.1.32.0`; links are followed to it.
+fn version_of(path: &Path) -> Option<String> {
+    let path = path.canonicalize().ok()?;
+    let version = path.file_name()?.to_str()?.strip_prefix("libonnxruntime.so.")?;
+    Some(version.to_owned())
 }
 
 /// A model in ONNX Runtime.
@@ -85,7 +98,7 @@ pub struct OnnxEngine {
     name: String,
     model: Vec<u8>,
     input: (u32, u32),
-    lanes: usize,
+    threads: Threads,
 }
 
 impl Engine for OnnxEngine {
@@ -94,13 +107,18 @@ impl Engine for OnnxEngine {
     }
 
     fn limits(&self) -> Limits {
-        Limits { max_batch: 1, preferred_batch: 1, max_queue_delay: Duration::ZERO, lanes: self.lanes }
+        Limits {
+            max_batch: 1,
+            preferred_batch: 1,
+            max_queue_delay: Duration::ZERO,
+            lanes: self.threads.lanes,
+        }
     }
 
     fn open_lane(&self) -> Result<Box<dyn Lane>, EngineError> {
         let refuse =
             |error: ort::Error| EngineError::Load { model: self.name.clone(), cause: error.to_string() };
-        let session = self.runtime.session(&self.model).map_err(refuse)?;
+        let session = self.runtime.session(&self.model, self.threads.per_lane).map_err(refuse)?;
         let (width, height) = (self.input.0 as usize, self.input.1 as usize);
         let input = Tensor::<u8>::new(&Allocator::default(), [1usize, height, width, 3]).map_err(refuse)?;
         let mut lane = OnnxLane { session, input, output: Vec::new() };
@@ -142,10 +160,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_version_is_found_in_the_build_description() {
-        let info = "ORT Build Info: git-branch=rel-1.32.0, git-commit-id=3d4, version 1.32.0 flags: -O3";
-        assert_eq!(version_of(info), Some("1.32.0"));
-        assert_eq!(version_of("no version"), None);
+    fn the_version_is_read_off_the_library_behind_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let (library, link) =
+            (folder.path().join("libonnxruntime.so.1.32.0"), folder.path().join("libonnxruntime.so"));
+        std::fs::write(&library, "").unwrap();
+        std::os::unix::fs::symlink(&library, &link).unwrap();
+        assert_eq!(version_of(&link).as_deref(), Some("1.32.0"));
+        assert_eq!(version_of(folder.path()), None);
     }
 
     #[test]

@@ -1,18 +1,18 @@
 //! From a decoded picture to network input: letterbox and colour conversion, once, into the batch's memory.
 //!
 //! The letterbox is centerX's: scale by `min(W/w, H/h)`, picture at the top left, zeros at the right and
-//! bottom, area interpolation when shrinking. Planes are resized before the colour conversion, so that a
-//! YUV picture costs half of what its RGB would.
+//! bottom, area interpolation when shrinking. Planes are resized before the colour conversion, chroma straight
+//! to the size of the input, so that a YUV picture costs less than its RGB would and loses no colour twice.
 //!
 //! No clock, no I/O.
 
-use opencv::core::{Mat, Rect, Size};
-use opencv::imgproc::{INTER_AREA, INTER_LINEAR, resize};
-use opencv::prelude::*;
+use std::collections::HashMap;
+
 use yuv::{YuvBiPlanarImage, YuvConversionMode, YuvPlanarImage, YuvRange, YuvStandardMatrix};
 
+use super::resize::{Grow, Resizer, Rows, Scratch};
 use crate::detection::BoundingBox;
-use crate::frame::{ColorMatrix, Colorimetry, Picture, PixelFormat};
+use crate::frame::{ColorMatrix, Picture, PixelFormat};
 
 /// A picture could not be brought into the input's form.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +40,12 @@ impl Letterbox {
         Self { width: side(source.0, input.0), height: side(source.1, input.1), source }
     }
 
+    /// Takes a box in pixels of the source picture to input pixels.
+    pub fn map(&self, bbox: BoundingBox) -> BoundingBox {
+        let (sx, sy) = (self.width as f32 / self.source.0 as f32, self.height as f32 / self.source.1 as f32);
+        BoundingBox { x1: bbox.x1 * sx, y1: bbox.y1 * sy, x2: bbox.x2 * sx, y2: bbox.y2 * sy }
+    }
+
     /// Takes a box in input pixels back to pixels of the source picture, clipped to it.
     pub fn unmap(&self, bbox: BoundingBox) -> BoundingBox {
         let (w, h) = (self.source.0 as f32, self.source.1 as f32);
@@ -48,17 +54,23 @@ impl Letterbox {
     }
 }
 
-/// Letterboxes pictures into `[height, width, 3]` RGB. Holds the scratch memory between calls.
+/// Sizes of pictures and planes whose weights are kept; a server rarely sees so many.
+const MAX_RESIZERS: usize = 64;
+
+type Size = (usize, usize);
+
+/// Letterboxes pictures into `[height, width, 3]` RGB. Holds weights and scratch memory between calls.
 #[derive(Debug, Default)]
 pub struct Preprocessor {
     planes: [Vec<u8>; 3],
+    scaler: Scaler,
 }
 
 impl Preprocessor {
     /// Writes `picture` into `target`, uint8 `[input.1, input.0, 3]`, and tells how it lies there.
     ///
     /// # Errors
-    /// A picture that OpenCV or the colour conversion refuses.
+    /// A picture that the colour conversion refuses.
     pub fn letterbox(
         &mut self,
         picture: &Picture,
@@ -80,162 +92,83 @@ impl Preprocessor {
         input: (u32, u32),
         target: &mut [u8],
     ) -> Result<(), String> {
-        let row_bytes = input.0 * 3;
-        if picture.format == PixelFormat::Rgb {
-            return resize_plane(
-                source_plane(picture, 0),
-                3,
-                (fit.width, fit.height),
-                target,
-                row_bytes as usize,
-            );
+        let (row_bytes, size) = (input.0 * 3, (fit.width, fit.height));
+        match picture.format {
+            PixelFormat::Rgb => {
+                self.scaler.resize::<3>(picture, 0, size, target, row_bytes as usize);
+                return Ok(());
+            }
+            PixelFormat::I420 => (0..3).for_each(|index| self.resize_plane::<1>(picture, index, size)),
+            PixelFormat::Nv12 => {
+                self.resize_plane::<1>(picture, 0, size);
+                self.resize_plane::<2>(picture, 1, size);
+            }
         }
-        let unscaled = (fit.width, fit.height) == (picture.width, picture.height) && has_whole_rows(picture);
-        if !unscaled {
-            self.shrink_planes(picture, fit)?;
-        }
-        let (chroma_width, [y, u, v]) = (fit.width.div_ceil(2), &self.planes);
-        let [y, u, v] = if unscaled { [0, 1, 2].map(|i| plane_or_empty(picture, i)) } else { [&y[..], u, v] };
-        let strides = if unscaled {
-            picture.strides.map(|s| s as u32)
-        } else if picture.format == PixelFormat::Nv12 {
-            [fit.width, 2 * chroma_width, 0]
-        } else {
-            [fit.width, chroma_width, chroma_width]
-        };
-        let planes =
-            Planes { format: picture.format, data: [y, u, v], strides, size: (fit.width, fit.height) };
-        planes.to_rgb(picture.colorimetry, target, row_bytes)
+        self.to_rgb(picture, size, target, row_bytes)
     }
 
-    fn shrink_planes(&mut self, picture: &Picture, fit: Letterbox) -> Result<(), String> {
-        let chroma = (fit.width.div_ceil(2), fit.height.div_ceil(2));
-        let layout: &[(u32, (u32, u32))] = match picture.format {
-            PixelFormat::Nv12 => &[(1, (fit.width, fit.height)), (2, chroma)],
-            _ => &[(1, (fit.width, fit.height)), (1, chroma), (1, chroma)],
-        };
-        for (index, &(channels, size)) in layout.iter().enumerate() {
-            let row_bytes = (size.0 * channels) as usize;
-            let plane = &mut self.planes[index];
-            plane.resize(row_bytes * size.1 as usize, 0);
-            resize_plane(source_plane(picture, index), channels as i32, size, plane, row_bytes)?;
-        }
-        Ok(())
+    fn resize_plane<const C: usize>(&mut self, picture: &Picture, index: usize, size: (u32, u32)) {
+        let (row_bytes, plane) = (size.0 as usize * C, &mut self.planes[index]);
+        plane.resize(row_bytes * size.1 as usize, 0);
+        self.scaler.resize::<C>(picture, index, size, plane, row_bytes);
     }
-}
 
-/// One plane of a picture as bytes in rows.
-struct SourcePlane<'a> {
-    bytes: &'a [u8],
-    stride: usize,
-    row_bytes: usize,
-    rows: usize,
-}
-
-fn source_plane(picture: &Picture, index: usize) -> SourcePlane<'_> {
-    let (row_bytes, rows) = picture.plane_sizes()[index];
-    SourcePlane { bytes: picture.plane(index), stride: picture.strides[index], row_bytes, rows }
-}
-
-/// Whether every row, the last included, is a full stride long, as the colour conversion expects.
-fn has_whole_rows(picture: &Picture) -> bool {
-    let sizes = picture.plane_sizes();
-    sizes
-        .iter()
-        .enumerate()
-        .all(|(index, (_, rows))| picture.plane(index).len() >= picture.strides[index] * rows)
-}
-
-fn plane_or_empty(picture: &Picture, index: usize) -> &[u8] {
-    if picture.strides[index] == 0 { &[] } else { picture.plane(index) }
-}
-
-/// Resizes one plane of `channels` interleaved bytes a pixel into `target`, rows `target_stride` bytes apart.
-fn resize_plane(
-    source: SourcePlane<'_>,
-    channels: i32,
-    (width, height): (u32, u32),
-    target: &mut [u8],
-    target_stride: usize,
-) -> Result<(), String> {
-    let whole = source.stride * source.rows;
-    let tight;
-    // The last row of foreign memory may end with its pixels rather than with its stride.
-    let (bytes, stride) = if source.bytes.len() >= whole {
-        (&source.bytes[..whole], source.stride)
-    } else {
-        tight = tighten(&source);
-        (&tight[..], source.row_bytes)
-    };
-    resize_rows(
-        (bytes, stride, source.row_bytes, source.rows),
-        channels,
-        (width, height),
-        target,
-        target_stride,
-    )
-    .map_err(|error| error.message)
-}
-
-fn tighten(source: &SourcePlane<'_>) -> Vec<u8> {
-    source
-        .bytes
-        .chunks(source.stride)
-        .take(source.rows)
-        .flat_map(|row| &row[..source.row_bytes])
-        .copied()
-        .collect()
-}
-
-fn resize_rows(
-    (bytes, stride, row_bytes, rows): (&[u8], usize, usize, usize),
-    channels: i32,
-    (width, height): (u32, u32),
-    target: &mut [u8],
-    target_stride: usize,
-) -> opencv::Result<()> {
-    let columns = row_bytes as i32 / channels;
-    let source = Mat::new_rows_cols_with_data(rows as i32, stride as i32, bytes)?;
-    let source = Mat::roi(&source, Rect::new(0, 0, row_bytes as i32, rows as i32))?;
-    let source = source.reshape(channels, 0)?;
-    let (width, height) = (width as i32, height as i32);
-    let used = target_stride * height as usize;
-    let mut target = Mat::new_rows_cols_with_data_mut(height, target_stride as i32, &mut target[..used])?;
-    let mut target = Mat::roi_mut(&mut target, Rect::new(0, 0, width * channels, height))?;
-    let mut target = target.reshape_mut(channels, 0)?;
-    let filter = if width < columns || height < rows as i32 { INTER_AREA } else { INTER_LINEAR };
-    resize(&source, &mut target, Size::new(width, height), 0.0, 0.0, filter)
-}
-
-/// YUV planes at the input's scale.
-struct Planes<'a> {
-    format: PixelFormat,
-    data: [&'a [u8]; 3],
-    strides: [u32; 3],
-    size: (u32, u32),
-}
-
-impl Planes<'_> {
-    fn to_rgb(&self, colorimetry: Colorimetry, target: &mut [u8], row_bytes: u32) -> Result<(), String> {
-        let range = if colorimetry.full_range { YuvRange::Full } else { YuvRange::Limited };
-        let matrix = match colorimetry.matrix {
+    /// Converts the resized planes, chroma at the size of luma.
+    fn to_rgb(
+        &self,
+        picture: &Picture,
+        (width, height): (u32, u32),
+        target: &mut [u8],
+        row_bytes: u32,
+    ) -> Result<(), String> {
+        let range = if picture.colorimetry.full_range { YuvRange::Full } else { YuvRange::Limited };
+        let matrix = match picture.colorimetry.matrix {
             ColorMatrix::Bt601 => YuvStandardMatrix::Bt601,
             ColorMatrix::Bt709 => YuvStandardMatrix::Bt709,
             ColorMatrix::Bt2020 => YuvStandardMatrix::Bt2020,
         };
-        let ([y_plane, u_plane, v_plane], [y_stride, u_stride, v_stride]) = (self.data, self.strides);
-        let (width, height) = self.size;
         let target = &mut target[..(row_bytes * height) as usize];
-        let done = if self.format == PixelFormat::Nv12 {
-            let image =
-                YuvBiPlanarImage { y_plane, y_stride, uv_plane: u_plane, uv_stride: u_stride, width, height };
-            yuv::yuv_nv12_to_rgb(&image, target, row_bytes, range, matrix, YuvConversionMode::Balanced)
+        let [y_plane, u_plane, v_plane] = self.planes.each_ref().map(Vec::as_slice);
+        let done = if picture.format == PixelFormat::Nv12 {
+            let (y_stride, uv_stride) = (width, 2 * width);
+            let image = YuvBiPlanarImage { y_plane, y_stride, uv_plane: u_plane, uv_stride, width, height };
+            yuv::yuv_nv24_to_rgb(&image, target, row_bytes, range, matrix, YuvConversionMode::Balanced)
         } else {
+            let [y_stride, u_stride, v_stride] = [width; 3];
             let image =
                 YuvPlanarImage { y_plane, y_stride, u_plane, u_stride, v_plane, v_stride, width, height };
-            yuv::yuv420_to_rgb(&image, target, row_bytes, range, matrix)
+            yuv::yuv444_to_rgb(&image, target, row_bytes, range, matrix)
         };
         done.map_err(|error| error.to_string())
+    }
+}
+
+/// Resizers by the sizes they take and give.
+#[derive(Debug, Default)]
+struct Scaler {
+    resizers: HashMap<(Size, Size, Grow), Resizer>,
+    scratch: Scratch,
+}
+
+impl Scaler {
+    /// Resizes one plane of `C` interleaved bytes a pixel into `target`, rows `stride` bytes apart.
+    fn resize<const C: usize>(
+        &mut self,
+        picture: &Picture,
+        index: usize,
+        (width, height): (u32, u32),
+        target: &mut [u8],
+        stride: usize,
+    ) {
+        let (row_bytes, rows) = picture.plane_sizes()[index];
+        let (source, size) = ((row_bytes / C, rows), (width as usize, height as usize));
+        let key = (source, size, if index == 0 { Grow::Linear } else { Grow::Area });
+        if self.resizers.len() >= MAX_RESIZERS && !self.resizers.contains_key(&key) {
+            self.resizers.clear();
+        }
+        let resizer = self.resizers.entry(key).or_insert_with(|| Resizer::new(key.0, key.1, key.2));
+        let plane = Rows { bytes: picture.plane(index), stride: picture.strides[index] };
+        resizer.resize::<C>(plane, source.0, target, stride, &mut self.scratch);
     }
 }
 
@@ -252,6 +185,7 @@ fn clear_borders(fit: Letterbox, input: (u32, u32), target: &mut [u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frame::Colorimetry;
     use proptest::prelude::*;
 
     fn letterbox(picture: &Picture, input: (u32, u32)) -> (Letterbox, Vec<u8>) {

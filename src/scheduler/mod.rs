@@ -120,11 +120,9 @@ impl<K: Hash + Eq + Clone, T, R> Scheduler<K, T, R> {
         }
     }
 
-    /// Takes back what waits in the slot of `key` and forgets the key's order.
+    /// Takes back what waits in the slot of `key`.
     pub fn forget(&self, key: &K) -> Option<T> {
-        let mut state = self.lock();
-        state.order.forget(key);
-        state.queue.remove(key)
+        self.lock().queue.remove(key)
     }
 
     /// Refuses new items, ends every [`Scheduler::take`] and returns what was still waiting.

@@ -45,21 +45,26 @@ impl<R> Line<R> {
     }
 }
 
+/// Lines are looked through for idle ones once there are so many.
+const SWEEP_FROM: usize = 64;
+
 /// The lines, one a key that has items under way.
 #[derive(Debug)]
 pub struct InOrder<K, R> {
     lines: HashMap<K, Arc<Mutex<Line<R>>>>,
+    sweep_at: usize,
 }
 
 impl<K: Hash + Eq, R> Default for InOrder<K, R> {
     fn default() -> Self {
-        Self { lines: HashMap::new() }
+        Self { lines: HashMap::new(), sweep_at: SWEEP_FROM }
     }
 }
 
 impl<K: Hash + Eq, R> InOrder<K, R> {
     /// Takes the next place in the line of `key`.
     pub fn begin(&mut self, key: K) -> Turn<R> {
+        self.sweep();
         let line = self
             .lines
             .entry(key)
@@ -71,9 +76,13 @@ impl<K: Hash + Eq, R> InOrder<K, R> {
         Turn { line: Arc::clone(line), number, finished: false }
     }
 
-    /// Forgets the line of `key`; turns already taken still come out in order.
-    pub fn forget(&mut self, key: &K) {
-        self.lines.remove(key);
+    /// Forgets lines without turns under way, so that keys used once do not pile up. Doubling the mark
+    /// keeps the cost a constant a turn.
+    fn sweep(&mut self) {
+        if self.lines.len() >= self.sweep_at {
+            self.lines.retain(|_, line| Arc::strong_count(line) > 1);
+            self.sweep_at = (2 * self.lines.len()).max(SWEEP_FROM);
+        }
     }
 }
 
@@ -123,6 +132,15 @@ mod tests {
         drop(lost);
         second.finish(2, |r| out.push(r));
         assert_eq!(out, [2]);
+    }
+
+    #[test]
+    fn keys_used_once_do_not_pile_up() {
+        let mut order = InOrder::default();
+        let held = order.begin(u32::MAX);
+        (0..10_000).for_each(|key| order.begin(key).finish((), |()| ()));
+        assert!(order.lines.len() <= SWEEP_FROM && order.lines.contains_key(&u32::MAX));
+        held.finish((), |()| ());
     }
 
     #[test]
