@@ -77,6 +77,19 @@ pub struct FrameDetections {
     pub detections: Vec<Detection>,
 }
 
+/// All that was found in one picture sent by a client.
+#[derive(Clone, Debug)]
+pub struct PictureDetections {
+    /// The picture's width in pixels.
+    pub width: u32,
+    /// The picture's height in pixels.
+    pub height: u32,
+    /// Name of the model that looked.
+    pub model: Arc<str>,
+    /// Best score first.
+    pub detections: Vec<Detection>,
+}
+
 /// What a subscriber receives.
 #[derive(Clone, Debug)]
 pub enum Event {

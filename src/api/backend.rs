@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::Stream;
 
 use crate::camera::{CameraError, CameraId, CameraPatch, CameraSpec, CameraView};
-use crate::detection::{Event, EventFilter, FrameDetections, ModelInfo};
+use crate::detection::{Event, EventFilter, ModelInfo, PictureDetections};
 use crate::frame::Picture;
 
 /// Events for one subscriber, ending when the server shuts down. Dropping it ends the subscription.
@@ -74,7 +74,7 @@ pub trait Backend: Send + Sync + 'static {
     /// A camera or class in the filter that does not exist, as text for the client.
     fn subscribe(&self, filter: EventFilter) -> Result<EventStream, SubscribeError>;
     /// Looks at one picture.
-    async fn detect(&self, request: DetectRequest) -> Result<FrameDetections, DetectError>;
+    async fn detect(&self, request: DetectRequest) -> Result<PictureDetections, DetectError>;
     /// The models being served.
     fn models(&self) -> Vec<ModelInfo>;
     /// Whether the server is ready for work: none, or the reason why not.

@@ -9,7 +9,7 @@ use super::status::Violations;
 use super::v1;
 use super::v1::subscribe_response::Event as WireEvent;
 use crate::camera::CameraId;
-use crate::detection::{Detection, Event, EventFilter, FrameDetections, ModelInfo};
+use crate::detection::{Detection, Event, EventFilter, FrameDetections, ModelInfo, PictureDetections};
 use crate::frame::CaptureQuality;
 
 const MAX_CLASSES: usize = 1000;
@@ -69,7 +69,7 @@ fn frame_detections(frame: &Arc<FrameDetections>) -> v1::FrameDetections {
 }
 
 /// What was found in one picture.
-pub(super) fn detect_response(found: &FrameDetections) -> v1::DetectResponse {
+pub(super) fn detect_response(found: &PictureDetections) -> v1::DetectResponse {
     v1::DetectResponse {
         detections: found.detections.iter().map(detection).collect(),
         frame_width: found.width,

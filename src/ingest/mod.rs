@@ -32,7 +32,7 @@ mod watcher;
 
 pub use config::Config;
 pub use fleet::Fleet;
-pub use gstreamer::GStreamer;
+pub use gstreamer::{GStreamer, clip};
 pub use link::Link;
 pub use metrics::Metrics;
 pub use registry::Store;

@@ -20,7 +20,7 @@ const FILE_NAME: &str = "cameras.json";
 const VERSION: u32 = 1;
 
 /// The cameras by id.
-pub(super) type Cameras = BTreeMap<CameraId, CameraSpec>;
+pub type Cameras = BTreeMap<CameraId, CameraSpec>;
 
 /// The file of cameras, with passwords: only its owner may read it.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ impl Store {
     }
 
     /// The cameras found when the store was opened.
-    pub(super) fn found(&self) -> &Cameras {
+    pub fn found(&self) -> &Cameras {
         &self.found
     }
 

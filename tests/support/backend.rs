@@ -10,7 +10,9 @@ use centerx::camera::{
     CameraError, CameraId, CameraOrigin, CameraPatch, CameraSpec, CameraState, CameraStatus, CameraUrl,
     CameraView, FailureKind,
 };
-use centerx::detection::{BoundingBox, Detection, Event, EventFilter, FrameDetections, ModelInfo};
+use centerx::detection::{
+    BoundingBox, Detection, Event, EventFilter, FrameDetections, ModelInfo, PictureDetections,
+};
 use centerx::frame::{CaptureQuality, CaptureTime, Picture};
 use centerx::ledger::Balance;
 use centerx::publisher::{self, Hub};
@@ -168,7 +170,7 @@ impl Backend for Scripted {
         Ok(Box::pin(self.hub.subscribe(filter, initial)))
     }
 
-    async fn detect(&self, request: DetectRequest) -> Result<FrameDetections, DetectError> {
+    async fn detect(&self, request: DetectRequest) -> Result<PictureDetections, DetectError> {
         let DetectRequest { picture, model, min_score, classes } = request;
         let size = (picture.width, picture.height);
         self.asked.lock().unwrap().push(Asked { size, model, min_score, classes });
@@ -197,10 +199,9 @@ impl Backend for Scripted {
     }
 }
 
-fn found(picture: &Picture) -> FrameDetections {
-    let found =
-        FrameDetections { width: picture.width, height: picture.height, ..(*frame("-", 1, vec![])).clone() };
-    FrameDetections { detections: vec![detection("person", 0.71)], ..found }
+fn found(picture: &Picture) -> PictureDetections {
+    let detections = vec![detection("person", 0.71)];
+    PictureDetections { width: picture.width, height: picture.height, model: "coco".into(), detections }
 }
 
 /// A server on a free port, with a scripted backend.

@@ -133,7 +133,7 @@ fn not_decodable(url: &CameraUrl, caps: &str) -> Failure {
         let message = format!("what {url} holds is {name}, not video; check the address");
         return Failure::new(FailureKind::NoVideo, message);
     }
-    let codec = structure.map_or("its codec".into(), |structure| codec_name(structure));
+    let codec = structure.map_or("its codec".into(), codec_name);
     let message = format!(
         "{url} sends {codec}, which no decoder here can read; set the camera to H.264, or install \
          gstreamer1.0-libav and gstreamer1.0-plugins-bad (Debian's names)"
