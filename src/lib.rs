@@ -11,8 +11,10 @@
 //! for every camera `received = published + dropped by reason + in flight`.
 
 pub mod api;
+pub mod app;
 pub mod camera;
 pub mod cli;
+pub mod config;
 pub mod detection;
 pub mod engine;
 pub mod frame;

@@ -1,3 +1,9 @@
-//! The `centerx` command.
+//! The `centerx` command: arguments in, exit code out.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    centerx::cli::run(centerx::cli::Cli::parse())
+}

@@ -1,0 +1,181 @@
+//! The services' requests, carried out.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::api::backend::{Backend, DetectError, DetectRequest, EventStream, SubscribeError};
+use crate::camera::{CameraError, CameraId, CameraOrigin, CameraPatch, CameraSpec, CameraView};
+use crate::detection::{Event, EventFilter, ModelInfo, PictureDetections};
+use crate::ingest::Fleet;
+use crate::publisher::Hub;
+
+use super::jobs::{Interest, Job, JobKey};
+use super::router::Router;
+
+/// Clients' pictures that may wait or run at once; more are told to come back.
+const MAX_PICTURES: usize = 64;
+
+/// The server behind the services.
+pub struct Server {
+    router: Arc<Router>,
+    fleet: Fleet,
+    hub: Hub,
+    pictures: Semaphore,
+    next_picture: AtomicU64,
+    draining: AtomicBool,
+}
+
+impl Server {
+    /// Puts the parts together.
+    pub fn new(router: Arc<Router>, fleet: Fleet, hub: Hub) -> Self {
+        Self {
+            router,
+            fleet,
+            hub,
+            pictures: Semaphore::new(MAX_PICTURES),
+            next_picture: AtomicU64::new(0),
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// The cameras.
+    pub fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
+    /// From now on the server says that it is not ready.
+    pub fn start_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Why the server should get no new work; none while it is ready.
+    pub fn why_not_ready(&self) -> Option<String> {
+        self.draining.load(Ordering::Relaxed).then(|| "the server is shutting down".into())
+    }
+
+    /// Adds a camera of either origin, checked and routed.
+    ///
+    /// # Errors
+    /// See [`CameraError`].
+    pub async fn add(&self, spec: CameraSpec, origin: CameraOrigin) -> Result<CameraView, CameraError> {
+        spec.validate()?;
+        self.router.check(&spec)?;
+        if self.fleet.get(&spec.id).is_ok() {
+            return Err(CameraError::Exists(spec.id));
+        }
+        self.router.set_route(&spec)?;
+        self.fleet.add(spec, origin).await
+    }
+
+    /// Watches the cameras of the store again. One that asks for a model or class that is not served any
+    /// more is kept and named; its frames are dropped as `no_model`.
+    ///
+    /// # Errors
+    /// The fleet was shut down.
+    pub async fn restore(&self, stored: impl Iterator<Item = &CameraSpec>) -> Result<(), CameraError> {
+        for spec in stored.filter(|spec| self.fleet.get(&spec.id).is_err()) {
+            if let Err(problem) = self.router.set_route(spec) {
+                tracing::warn!(camera = %spec.id, %problem, "a stored camera cannot be served");
+            }
+        }
+        self.fleet.restore().await
+    }
+
+    fn check_filter(&self, filter: &EventFilter) -> Result<(), SubscribeError> {
+        if let Some(unknown) = filter.cameras.iter().find(|id| self.fleet.get(id).is_err()) {
+            return Err(SubscribeError::UnknownCamera(unknown.clone()));
+        }
+        let known =
+            |class: &String| self.router.pipelines().any(|p| p.info.classes.iter().any(|c| **c == **class));
+        match filter.classes.iter().find(|class| !known(class)) {
+            Some(unknown) => Err(SubscribeError::UnknownClass(unknown.clone())),
+            None => Ok(()),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Backend for Server {
+    async fn add_camera(&self, spec: CameraSpec) -> Result<CameraView, CameraError> {
+        self.add(spec, CameraOrigin::Api).await
+    }
+
+    async fn update_camera(&self, id: &CameraId, patch: CameraPatch) -> Result<CameraView, CameraError> {
+        let view = self.fleet.get(id)?;
+        if view.origin == CameraOrigin::Config {
+            return Err(CameraError::ReadOnly(id.clone()));
+        }
+        let spec = patch.clone().apply(view.spec.clone());
+        spec.validate()?;
+        self.router.set_route(&spec)?;
+        let updated = self.fleet.update(id, patch).await;
+        if updated.is_err() {
+            self.router.set_route(&view.spec)?;
+        }
+        updated
+    }
+
+    async fn remove_camera(&self, id: &CameraId) -> Result<(), CameraError> {
+        self.fleet.remove(id).await?;
+        self.router.remove_route(id);
+        self.hub.forget(id);
+        Ok(())
+    }
+
+    fn camera(&self, id: &CameraId) -> Result<CameraView, CameraError> {
+        self.fleet.get(id)
+    }
+
+    fn cameras(&self) -> Vec<CameraView> {
+        self.fleet.list()
+    }
+
+    fn subscribe(&self, filter: EventFilter) -> Result<EventStream, SubscribeError> {
+        if self.why_not_ready().is_some() {
+            return Err(SubscribeError::ShuttingDown);
+        }
+        self.check_filter(&filter)?;
+        let cameras = filter.cameras.clone();
+        // Looked up once the subscription is in place, so that no change falls between.
+        let states = || {
+            let covered = |view: &CameraView| cameras.is_empty() || cameras.contains(&view.spec.id);
+            let views = self.fleet.list().into_iter().filter(covered);
+            views.map(|view| Event::CameraState(view.spec.id, view.status)).collect()
+        };
+        Ok(Box::pin(self.hub.subscribe_with(filter, states)))
+    }
+
+    async fn detect(&self, request: DetectRequest) -> Result<PictureDetections, DetectError> {
+        let pipeline =
+            self.router.pipeline(request.model.as_deref()).ok_or_else(|| DetectError::UnknownModel {
+                name: request.model.clone().unwrap_or_default(),
+                have: self.router.model_names(),
+            })?;
+        let min_score = request.min_score.unwrap_or(self.router.min_score());
+        let interest = Interest::new(&pipeline.info, min_score, &request.classes)
+            .map_err(|class| DetectError::UnknownClass { model: pipeline.info.name.to_string(), class })?;
+        let _permit = self.pictures.try_acquire().map_err(|_| DetectError::Busy)?;
+        let (width, height) = (request.picture.width, request.picture.height);
+        let (reply, result) = oneshot::channel();
+        let key = JobKey::Picture(self.next_picture.fetch_add(1, Ordering::Relaxed));
+        let job = Job::Picture(request.picture, interest, reply);
+        pipeline.scheduler.offer(key, job).map_err(|_| DetectError::ShuttingDown)?;
+        let detections = result
+            .await
+            .map_err(|_| DetectError::ShuttingDown)?
+            .map_err(|error| DetectError::Engine(error.to_string()))?;
+        Ok(PictureDetections { width, height, model: Arc::clone(&pipeline.info.name), detections })
+    }
+
+    fn models(&self) -> Vec<ModelInfo> {
+        let mut models: Vec<_> = self.router.pipelines().map(|pipeline| (*pipeline.info).clone()).collect();
+        models.sort_by(|a, b| a.name.cmp(&b.name));
+        models
+    }
+
+    fn not_ready(&self) -> Option<String> {
+        self.why_not_ready()
+    }
+}

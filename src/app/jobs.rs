@@ -1,0 +1,202 @@
+//! What the engine's lanes work on, and what becomes of it: a camera's frame goes to the hub, a client's
+//! picture back to its client.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::camera::CameraId;
+use crate::detection::{Detection, FrameDetections, ModelInfo};
+use crate::engine::{EngineError, lane};
+use crate::frame::{Frame, Picture};
+use crate::ledger::{DropReason, Ticket};
+use crate::publisher::Hub;
+use crate::scheduler::{Scheduled, Scheduler};
+
+/// Whose turn it is: a camera's, or that of one picture sent by a client.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum JobKey {
+    /// A camera's slot.
+    Camera(CameraId),
+    /// A slot used once.
+    Picture(u64),
+}
+
+/// Which detections are of interest.
+#[derive(Clone, Debug)]
+pub struct Interest {
+    min_score: f32,
+    /// One flag a class of the model; none means all.
+    classes: Option<Vec<bool>>,
+}
+
+impl Interest {
+    /// Detections of at least `min_score` of the named classes; no names mean all.
+    ///
+    /// # Errors
+    /// The first class that the model does not know.
+    pub fn new(model: &ModelInfo, min_score: f32, classes: &[String]) -> Result<Self, String> {
+        if let Some(unknown) =
+            classes.iter().find(|class| !model.classes.iter().any(|known| **known == **class))
+        {
+            return Err(unknown.clone());
+        }
+        let flags =
+            || model.classes.iter().map(|known| classes.iter().any(|class| **known == *class)).collect();
+        Ok(Self { min_score, classes: (!classes.is_empty()).then(flags) })
+    }
+
+    /// Whether a detection of this class and score is of interest.
+    pub fn covers(&self, class_id: u32, score: f32) -> bool {
+        let wanted = |flags: &Vec<bool>| flags.get(class_id as usize).copied().unwrap_or(false);
+        score >= self.min_score && self.classes.as_ref().is_none_or(wanted)
+    }
+}
+
+/// What a client waiting for its picture gets.
+pub type PictureReply = oneshot::Sender<Result<Vec<Detection>, Arc<EngineError>>>;
+
+/// One thing for a lane to look at.
+pub enum Job {
+    /// A camera's frame.
+    Frame(Frame, Arc<Interest>),
+    /// A client's picture.
+    Picture(Arc<Picture>, Interest, PictureReply),
+}
+
+impl Job {
+    fn is_awaited(&self) -> bool {
+        !matches!(self, Self::Picture(_, _, reply) if reply.is_closed())
+    }
+
+    /// Ends the job unprocessed. A waiting client learns it from its closed channel.
+    pub fn abandon(self, reason: DropReason) {
+        if let Self::Frame(frame, _) = self {
+            frame.ticket.drop_as(reason);
+        }
+    }
+}
+
+/// A frame's result, waiting for its turn to be published.
+pub struct Outcome {
+    found: Option<Arc<FrameDetections>>,
+    ticket: Ticket,
+}
+
+/// The scheduler of one model.
+pub type JobScheduler = Scheduler<JobKey, Job, Option<Outcome>>;
+
+type ScheduledJob = Scheduled<Job, Option<Outcome>>;
+
+impl lane::Job for ScheduledJob {
+    fn picture(&self) -> &Picture {
+        match &self.item {
+            Job::Frame(frame, _) => &frame.picture,
+            Job::Picture(picture, ..) => picture,
+        }
+    }
+
+    fn wants(&self, class_id: u32, score: f32) -> bool {
+        match &self.item {
+            Job::Frame(_, interest) => interest.covers(class_id, score),
+            Job::Picture(_, interest, _) => interest.covers(class_id, score),
+        }
+    }
+}
+
+/// What ties one lane to its scheduler and the hub.
+pub struct LaneWork {
+    /// Where the jobs come from.
+    pub scheduler: Arc<JobScheduler>,
+    /// Where the cameras' detections go.
+    pub hub: Hub,
+    /// The model's name.
+    pub model: Arc<str>,
+}
+
+impl lane::Work for LaneWork {
+    type Job = ScheduledJob;
+
+    fn next(&mut self) -> Option<Vec<ScheduledJob>> {
+        loop {
+            let mut batch = self.scheduler.take()?;
+            batch.retain(|scheduled| scheduled.item.is_awaited());
+            if !batch.is_empty() {
+                return Some(batch);
+            }
+        }
+    }
+
+    fn done(&mut self, scheduled: ScheduledJob, result: Result<Vec<Detection>, Arc<EngineError>>) {
+        let outcome = match scheduled.item {
+            Job::Frame(frame, _) => Some(self.outcome(frame, result.ok())),
+            Job::Picture(_, _, reply) => {
+                // A client that hung up does not mind.
+                let _ = reply.send(result);
+                None
+            }
+        };
+        scheduled.turn.finish(outcome, |outcome| self.publish(outcome));
+    }
+}
+
+impl LaneWork {
+    fn outcome(&self, frame: Frame, detections: Option<Vec<Detection>>) -> Outcome {
+        let found = detections.map(|detections| {
+            Arc::new(FrameDetections {
+                camera: frame.camera,
+                sequence: frame.sequence,
+                capture: frame.capture,
+                width: frame.picture.width,
+                height: frame.picture.height,
+                model: Arc::clone(&self.model),
+                detections,
+            })
+        });
+        Outcome { found, ticket: frame.ticket }
+    }
+
+    fn publish(&self, outcome: Option<Outcome>) {
+        let Some(Outcome { found, ticket }) = outcome else { return };
+        match found {
+            Some(found) => {
+                self.hub.publish(found);
+                ticket.publish();
+            }
+            None => ticket.drop_as(DropReason::EngineError),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model() -> ModelInfo {
+        ModelInfo {
+            name: "coco".into(),
+            family: "ttf".into(),
+            classes: vec!["person".into(), "car".into()],
+            input_width: 512,
+            input_height: 512,
+            top_k: 100,
+            engine: "fake".into(),
+            source: String::new(),
+            license: String::new(),
+            sha256: String::new(),
+        }
+    }
+
+    #[test]
+    fn interest_covers_named_classes_from_the_score_on() {
+        let interest = Interest::new(&model(), 0.5, &["car".into()]).unwrap();
+        assert!(interest.covers(1, 0.5));
+        assert!(!interest.covers(1, 0.49) && !interest.covers(0, 0.9) && !interest.covers(7, 0.9));
+        assert!(Interest::new(&model(), 0.0, &[]).unwrap().covers(0, 0.0));
+    }
+
+    #[test]
+    fn an_unknown_class_is_named() {
+        assert_eq!(Interest::new(&model(), 0.5, &["tractor".into()]).unwrap_err(), "tractor");
+    }
+}

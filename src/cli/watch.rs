@@ -1,0 +1,156 @@
+//! `centerx watch`: a subscriber that prints what is pushed to it.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+use tokio::time::{Instant, timeout_at};
+use tonic::transport::Endpoint;
+
+use crate::api::v1::detection_service_client::DetectionServiceClient;
+use crate::api::v1::subscribe_response::Event;
+use crate::api::v1::{CameraState, CameraStateChange, Detection, FrameDetections, SubscribeRequest};
+
+/// How long `--seconds` waits for the first detection.
+const FIRST_DETECTION: Duration = Duration::from_secs(60);
+
+/// Subscribe to a server and print detections as they come.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "A line is: camera, seconds since the first frame, class, score, box in pixels \
+[x1,y1,x2,y2].\n\nExamples:\n  centerx watch --camera yard --class person\n  centerx watch --seconds 10")]
+pub struct Args {
+    /// The server.
+    #[arg(long, default_value = "http://127.0.0.1:50051", value_name = "URL")]
+    server: String,
+    /// Only this camera; may be repeated.
+    #[arg(long = "camera", value_name = "ID")]
+    cameras: Vec<String>,
+    /// Only this class; may be repeated.
+    #[arg(long = "class", value_name = "NAME")]
+    classes: Vec<String>,
+    /// Leave out detections under this score, 0 to 1.
+    #[arg(long, default_value_t = 0.0, value_name = "SCORE")]
+    min_score: f32,
+    /// End this long after the first detection; fail if none comes within a minute.
+    #[arg(long, value_name = "SECONDS")]
+    seconds: Option<f64>,
+}
+
+impl Args {
+    /// Prints until the server ends the stream, or the time is up.
+    ///
+    /// # Errors
+    /// A server that cannot be reached or refuses, or no detection in time.
+    pub fn run(self) -> anyhow::Result<()> {
+        tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(self.watch())
+    }
+
+    async fn watch(self) -> anyhow::Result<()> {
+        let endpoint = Endpoint::from_shared(self.server.clone())
+            .with_context(|| {
+                format!("--server: {} is not a URL such as http://127.0.0.1:50051", self.server)
+            })?
+            .connect_timeout(Duration::from_secs(5));
+        let channel =
+            endpoint.connect().await.with_context(|| format!("there is no server at {}", self.server))?;
+        let request = SubscribeRequest {
+            camera_ids: self.cameras.clone(),
+            classes: self.classes.clone(),
+            min_score: self.min_score,
+        };
+        let mut client = DetectionServiceClient::new(channel);
+        let mut stream = client.subscribe(request).await.map_err(refusal)?.into_inner();
+        let (mut printer, mut until) =
+            (Printer::default(), self.seconds.map(|_| Instant::now() + FIRST_DETECTION));
+        loop {
+            let message = match until {
+                Some(until) => match timeout_at(until, stream.message()).await {
+                    Ok(message) => message,
+                    Err(_) => break,
+                },
+                None => stream.message().await,
+            };
+            let Some(response) = message.map_err(refusal)? else { break };
+            let seen_before = printer.detections > 0;
+            printer.print(response.event);
+            if let (false, true, Some(seconds)) = (seen_before, printer.detections > 0, self.seconds) {
+                until = Some(Instant::now() + Duration::from_secs_f64(seconds.max(0.0)));
+            }
+        }
+        anyhow::ensure!(self.seconds.is_none() || printer.detections > 0, "no detections came");
+        Ok(())
+    }
+}
+
+fn refusal(status: tonic::Status) -> anyhow::Error {
+    anyhow::anyhow!("{}: {}", status.code(), status.message())
+}
+
+#[derive(Default)]
+struct Printer {
+    begin: Option<SystemTime>,
+    detections: u64,
+}
+
+impl Printer {
+    fn print(&mut self, event: Option<Event>) {
+        match event {
+            Some(Event::Detections(frame)) => self.frame(&frame),
+            Some(Event::Dropped(dropped)) => {
+                println!("-- {} frames missed: this reader is too slow", dropped.frames)
+            }
+            Some(Event::CameraState(change)) => println!("{}", state_line(&change)),
+            None => {}
+        }
+    }
+
+    fn frame(&mut self, frame: &FrameDetections) {
+        let captured = frame
+            .capture_time
+            .and_then(|time| SystemTime::try_from(time).ok())
+            .unwrap_or(SystemTime::UNIX_EPOCH);
+        let begin = *self.begin.get_or_insert(captured);
+        let seconds = captured.duration_since(begin).unwrap_or_default().as_secs_f64();
+        for found in &frame.detections {
+            println!("{}  {seconds:.1} s  {}", frame.camera_id, detection_text(found));
+        }
+        self.detections += frame.detections.len() as u64;
+    }
+}
+
+fn detection_text(found: &Detection) -> String {
+    let b = found.r#box.unwrap_or_default();
+    format!("{} {:.2} [{:.0},{:.0},{:.0},{:.0}]", found.label, found.score, b.x1, b.y1, b.x2, b.y2)
+}
+
+fn state_line(change: &CameraStateChange) -> String {
+    let Some(status) = &change.status else { return format!("{}  state unknown", change.camera_id) };
+    let state = CameraState::try_from(status.state).map_or("unknown".into(), |state| {
+        state.as_str_name().trim_start_matches("CAMERA_STATE_").to_lowercase()
+    });
+    let reason = if status.reason.is_empty() { String::new() } else { format!(": {}", status.reason) };
+    format!("{}  {state}{reason}", change.camera_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::v1::{BoundingBox, CameraStatus};
+
+    #[test]
+    fn a_detection_is_class_score_and_box() {
+        let r#box = Some(BoundingBox { x1: 613.2, y1: 232.0, x2: 652.4, y2: 341.0 });
+        let found = Detection { r#box, score: 0.709, label: "person".into(), class_id: 0 };
+        assert_eq!(detection_text(&found), "person 0.71 [613,232,652,341]");
+    }
+
+    #[test]
+    fn a_state_is_told_in_words() {
+        let status = CameraStatus {
+            state: CameraState::Failed.into(),
+            reason: "no such host".into(),
+            ..Default::default()
+        };
+        let change = CameraStateChange { camera_id: "yard".into(), status: Some(status) };
+        assert_eq!(state_line(&change), "yard  failed: no such host");
+    }
+}
