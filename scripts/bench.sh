@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Measures this machine: the engine, then real RTSP cameras end to end. Results go to standard output.
+#   bash scripts/bench.sh [SECONDS]      seconds a phase, default 30; use 300 to see that memory stays flat
+# shellcheck source=scripts/lib.sh
+source "$(dirname "$0")/lib.sh"
+
+seconds=${1:-30}
+mkdir -p "$cache"
+need_rust
+need_packages "${build_packages[@]}" ca-certificates
+need_fetchers
+fetch_samples
+cd "$root"
+cargo build --release --locked --bin centerx --example rtsp-camera
+target=${CARGO_TARGET_DIR:-$root/target}
+centerx=$target/release/centerx
+pull_default "$centerx"
+export CENTERX_LOG=${CENTERX_LOG:-warn}
+
+mounts=()
+for number in $(seq 1 16); do mounts+=("camera$number=$CENTERX_TEST_DATA/vtest.avi"); done
+"$target/release/examples/rtsp-camera" --listen 127.0.0.1:0 --cache "$cache/rtsp" "${mounts[@]}" >"$cache/bench-cameras.out" &
+cameras=$!
+trap 'kill $cameras 2>/dev/null || true' EXIT
+tail -n +1 -F --pid=$cameras "$cache/bench-cameras.out" 2>/dev/null | grep -q -m 1 camera16 || die "the cameras did not start"
+mapfile -t urls < <(grep -o 'rtsp://[^ ]*' "$cache/bench-cameras.out")
+
+# pipeline COUNT [ARGUMENT...]: the whole server on the first COUNT cameras.
+pipeline() {
+    local count=$1 arguments=() url
+    shift
+    for url in "${urls[@]:0:$count}"; do arguments+=(--camera "$url"); done
+    "$centerx" bench pipeline --camera-pid $cameras --seconds "$seconds" "${arguments[@]}" "$@"
+}
+
+say "the engine against the bare runtime"
+"$centerx" bench engine
+for count in 1 2 3 4; do
+    say "$count cameras at 768x576, 10 frames/s"
+    pipeline "$count" --plain "$CENTERX_TEST_DATA/vtest.avi"
+done
+say "overload: 16 cameras at 768x576, 10 frames/s"
+pipeline 16

@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds, serves two cameras and shows what they see.
+#   bash scripts/demo.sh          until Ctrl-C
+#   bash scripts/demo.sh --once   ten seconds of detections, then exit code 0, or not 0 if there were none
+# shellcheck source=scripts/lib.sh
+source "$(dirname "$0")/lib.sh"
+
+case "${1:-}" in
+"") once= ;;
+--once) once=1 ;;
+*) die "unknown argument $1; the only one is --once" ;;
+esac
+
+mkdir -p "$cache"
+need_rust
+need_packages "${build_packages[@]}" ca-certificates
+need_fetchers
+fetch_samples
+fetch_bikes
+
+say "building (several minutes the first time)"
+cd "$root"
+cargo build --release --locked --bin centerx --example rtsp-camera
+target=${CARGO_TARGET_DIR:-$root/target}
+centerx=$target/release/centerx
+pull_default "$centerx"
+
+processes=()
+stop() {
+    trap - EXIT
+    # The server first: it drains while its cameras still play.
+    for process in "${processes[@]}"; do
+        kill "$process" 2>/dev/null || true
+        wait "$process" 2>/dev/null || true
+    done
+}
+trap stop EXIT
+trap 'exit 130' INT TERM
+
+# wait_for FILE PATTERN PROCESS: until the pattern stands in the file or the process is gone.
+wait_for() {
+    tail -n +1 -F --pid="$3" "$1" 2>/dev/null | grep -q -m 1 "$2" || {
+        cat "$1" >&2
+        die "see above"
+    }
+}
+
+say "starting a camera: vtest.avi as an RTSP stream"
+"$target/release/examples/rtsp-camera" --listen 127.0.0.1:0 --cache "$cache/rtsp" \
+    "yard=$CENTERX_TEST_DATA/vtest.avi" >"$cache/camera.out" 2>"$(log camera)" &
+camera=$!
+processes=("$camera")
+wait_for "$cache/camera.out" 'rtsp://' "$camera"
+url=$(grep -o -m 1 'rtsp://[^ ]*' "$cache/camera.out")
+
+cat >"$cache/demo.toml" <<TOML
+data_dir = "$cache/demo-data"
+
+[grpc]
+listen = "${CENTERX_DEMO_GRPC:-127.0.0.1:50051}"
+
+[http]
+listen = "${CENTERX_DEMO_HTTP:-127.0.0.1:8080}"
+
+[[camera]]
+id = "yard"
+url = "$url"
+
+[[camera]]
+id = "bikes"
+url = "$CENTERX_TEST_DATA/bikes.mp4"
+loop = true
+max_fps = 5
+TOML
+
+say "starting the server"
+"$centerx" serve --config "$cache/demo.toml" 2>"$(log server)" &
+server=$!
+processes=("$server" "$camera")
+wait_for "$(log server)" ' ready ' "$server"
+grpc=$(sed -n 's/.* grpc=\([^ ]*\).*/\1/p' "$(log server)" | head -n 1)
+http=$(sed -n 's/.* http=\([^ ]*\).*/\1/p' "$(log server)" | head -n 1)
+cat >&2 <<TEXT
+    gRPC        $grpc
+    metrics     $http/metrics
+    health      $http/healthz  $http/readyz
+    camera      $url
+    server log  $(log server)
+TEXT
+
+if [ -n "$once" ]; then
+    say "ten seconds of detections"
+    "$centerx" watch --server "http://$grpc" --seconds 10
+    say "done"
+else
+    say "detections, until Ctrl-C"
+    "$centerx" watch --server "http://$grpc"
+fi

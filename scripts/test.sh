@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Installs what is missing and runs every test. Arguments go to `cargo test`.
+# shellcheck source=scripts/lib.sh
+source "$(dirname "$0")/lib.sh"
+
+mkdir -p "$cache"
+need_rust
+need_packages "${build_packages[@]}" ca-certificates prometheus python3-venv
+need_fetchers
+fetch_samples
+fetch_bikes
+
+# The foreign clients of the tests: Python's gRPC.
+requirements=$root/docs/clients/python/requirements.txt
+if ! cmp -s "$requirements" "$cache/venv/requirements.txt"; then
+    say "making a Python environment for the foreign clients"
+    rm -rf "$cache/venv"
+    python3 -m venv "$cache/venv"
+    "$cache/venv/bin/python" -m pip install -q -r "$requirements" >"$(log venv)" 2>&1 ||
+        die "the Python packages cannot be installed; is there a network? See $(log venv)"
+    cp "$requirements" "$cache/venv/requirements.txt"
+fi
+export CENTERX_TEST_PYTHON=$cache/venv/bin/python
+
+cd "$root"
+say "building (several minutes the first time)"
+cargo build --locked --bin centerx
+pull_default "${CARGO_TARGET_DIR:-$root/target}/debug/centerx"
+
+say "testing"
+cargo test --locked --workspace "$@"
