@@ -174,7 +174,12 @@ fn slow() -> (SyncSender<()>, Box<dyn Session>) {
 }
 
 fn decoded(arrived: Instant) -> Decoded {
-    Decoded { picture: Picture::rgb(2, 2, vec![0; 12]).unwrap(), arrived, decoded: arrived }
+    Decoded {
+        picture: Picture::rgb(2, 2, vec![0; 12]).unwrap(),
+        arrived,
+        decode_began: arrived,
+        decoded: arrived,
+    }
 }
 
 #[test]

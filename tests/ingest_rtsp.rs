@@ -206,3 +206,25 @@ fn what_does_not_speak_rtsp_is_an_error_of_the_network() {
     let status = watching.wait_state("yard", CameraState::Backoff, 10.0);
     assert_eq!(status.failure, Some(FailureKind::Network), "{status:?}");
 }
+
+#[test]
+fn a_decoder_that_cannot_keep_up_does_not_pile_up_old_video() {
+    let (server, _mount) = serve(ball(320, 240));
+    let watching = Watching::new(Config { stall_timeout: Duration::from_secs(30), ..quick() });
+    watching.add("yard", &server.url("yard"));
+    watching.wait_frames("yard", 5, 10.0);
+    let held_up = watching.sink.held_up.lock().unwrap();
+    let (_never, pause) = std::sync::mpsc::sync_channel::<()>(0);
+    let _ = pause.recv_timeout(Duration::from_secs(6));
+    let before = watching.frames();
+    let released = Instant::now();
+    drop(held_up);
+    let frames = watching.wait_frames_after(before, "yard", 30, 10.0);
+    let burst = frames.iter().filter(|frame| frame.offered - released < Duration::from_millis(500)).count();
+    println!("{burst} frames at once of 60 that came meanwhile");
+    assert!(burst < 20, "{burst} frames had piled up");
+    assert!(watching.metric("centerx_coded_frames_skipped_total{camera=\"yard\"}") > 30.0);
+    let ages: Vec<_> = frames.iter().map(|frame| frame.offered - frame.capture.monotonic).collect();
+    let old = ages.iter().filter(|age| **age > Duration::from_millis(1200)).count();
+    assert!(old <= 2, "none but those that were being decoded: {ages:?}");
+}

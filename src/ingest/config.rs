@@ -33,6 +33,10 @@ pub struct Config {
     /// How long late packets of a UDP camera are waited for.
     #[serde(with = "humantime_serde")]
     pub udp_latency: Duration,
+    /// Coded frames of an RTSP camera that waited longer for its decoder are skipped up to the newest
+    /// keyframe, so that video stays fresh when the machine cannot keep up.
+    #[serde(with = "humantime_serde")]
+    pub max_backlog: Duration,
     /// Threads for each camera's decoder.
     pub decoder_threads: u32,
 }
@@ -48,6 +52,7 @@ impl Default for Config {
             probe_interval: Duration::from_secs(1),
             close_timeout: Duration::from_secs(1),
             udp_latency: Duration::from_millis(100),
+            max_backlog: Duration::from_secs(1),
             decoder_threads: 1,
         }
     }
@@ -64,6 +69,7 @@ impl Config {
             ("connect_timeout", self.connect_timeout),
             ("backoff_min", self.backoff_min),
             ("close_timeout", self.close_timeout),
+            ("max_backlog", self.max_backlog),
         ];
         if let Some((name, _)) = never_zero.iter().find(|(_, value)| value.is_zero()) {
             return Err(format!("{name} is zero: give a time such as \"5s\""));

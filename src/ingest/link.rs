@@ -57,6 +57,15 @@ impl Link {
         }
     }
 
+    /// A coded frame came too late to be decoded.
+    pub fn skip(&self) {
+        let mut progress = self.progress();
+        // It is we who are too slow: the camera has not stalled.
+        progress.last_picture = progress.last_picture.map(|_| Instant::now());
+        drop(progress);
+        self.camera.count_skipped();
+    }
+
     /// The connection is over: at the end of the stream, or by a failure. The first word counts.
     pub fn end(&self, outcome: Result<(), Failure>) {
         self.progress().outcome.get_or_insert(outcome);

@@ -42,7 +42,7 @@ impl Metrics {
         let decode_seconds = Histogram::with_opts(
             HistogramOpts::new(
                 "centerx_decode_seconds",
-                "Time from a coded frame's arrival at its decoder to the decoded picture.",
+                "Time from a coded frame at its decoder to the decoded picture.",
             )
             .buckets(SECONDS_BUCKETS.to_vec()),
         )?;
@@ -67,6 +67,7 @@ struct Families {
     in_flight: IntGaugeVec,
     state: IntGaugeVec,
     reconnects: IntCounterVec,
+    skipped: IntCounterVec,
 }
 
 impl Families {
@@ -100,11 +101,24 @@ impl Families {
                 "Connection attempts after the first, by the kind of failure before.",
                 &["camera", "reason"],
             )?,
+            skipped: counter(
+                "centerx_coded_frames_skipped_total",
+                "Coded frames not decoded because they waited too long for it; not among those received.",
+                &["camera"],
+            )?,
         })
     }
 
-    fn collectors(&self) -> [&dyn Collector; 6] {
-        [&self.received, &self.published, &self.dropped, &self.in_flight, &self.state, &self.reconnects]
+    fn collectors(&self) -> [&dyn Collector; 7] {
+        [
+            &self.received,
+            &self.published,
+            &self.dropped,
+            &self.in_flight,
+            &self.state,
+            &self.reconnects,
+            &self.skipped,
+        ]
     }
 
     fn add(&self, camera: &Watched) {
@@ -113,6 +127,7 @@ impl Families {
         self.received.with_label_values(&[id]).inc_by(balance.received);
         self.published.with_label_values(&[id]).inc_by(balance.published);
         self.in_flight.with_label_values(&[id]).set(i64::try_from(balance.in_flight).unwrap_or(i64::MAX));
+        self.skipped.with_label_values(&[id]).inc_by(camera.skipped());
         for reason in DropReason::ALL {
             self.dropped.with_label_values(&[id, reason.as_str()]).inc_by(balance.dropped(reason));
         }

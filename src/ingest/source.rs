@@ -31,8 +31,10 @@ impl Failure {
 pub struct Decoded {
     /// The pixels.
     pub picture: Picture,
-    /// When its coded frame reached the decoder; `decoded` itself where nothing had to be decoded.
+    /// When its coded frame arrived here; `decoded` itself where nothing had to be decoded.
     pub arrived: Instant,
+    /// When its coded frame got to the decoder: later than it arrived where it had to wait.
+    pub decode_began: Instant,
     /// When the decoder was done with it.
     pub decoded: Instant,
 }
@@ -44,6 +46,8 @@ pub struct Options {
     pub connect_timeout: Duration,
     /// How long late packets of a UDP camera are waited for.
     pub udp_latency: Duration,
+    /// Coded frames that waited longer for a decoder are skipped.
+    pub max_backlog: Duration,
     /// Threads for the decoder.
     pub decoder_threads: u32,
 }

@@ -27,6 +27,7 @@ pub(super) struct Watched {
     teller: Mutex<Teller>,
     status: RwLock<Arc<CameraStatus>>,
     retries: [AtomicU64; FailureKind::ALL.len()],
+    skipped: AtomicU64,
     decode_seconds: Histogram,
     sink: Arc<dyn Sink>,
 }
@@ -70,6 +71,7 @@ impl Watched {
             gate: Mutex::new(Gate { epoch: 0, connection: 0, closed: None, sequence: 0, pacer }),
             teller: Mutex::new(Teller { epoch: 0, silent: false }),
             retries: Default::default(),
+            skipped: AtomicU64::new(0),
             decode_seconds,
             sink,
         }
@@ -90,6 +92,15 @@ impl Watched {
 
     pub(super) fn count_retry(&self, kind: FailureKind) {
         self.retries[kind as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Coded frames that were not decoded.
+    pub(super) fn skipped(&self) -> u64 {
+        self.skipped.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_skipped(&self) {
+        self.skipped.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn view(&self) -> CameraView {
@@ -152,7 +163,7 @@ impl Watched {
 
     /// Enters a frame into the books and offers it to the sink, or drops it by name.
     pub(super) fn enter(&self, connection: u64, frame: Decoded) {
-        self.decode_seconds.observe((frame.decoded - frame.arrived).as_secs_f64());
+        self.decode_seconds.observe((frame.decoded - frame.decode_began).as_secs_f64());
         let age = frame.arrived.elapsed();
         // Held while the sink takes the frame, so that after `change` and `retire` none can follow.
         let mut gate = self.gate();

@@ -38,6 +38,8 @@ pub(super) struct Watcher {
     closing: Option<oneshot::Receiver<()>>,
     /// The last failure, while it is not overcome.
     failure: Option<Failure>,
+    /// Whether the camera's host could not be reached the last time.
+    unreachable: bool,
 }
 
 /// How a run ended.
@@ -57,7 +59,7 @@ impl Watcher {
         orders: watch::Receiver<Order>,
     ) -> Self {
         let backoff = Backoff::new(config.backoff_min, config.backoff_max);
-        Self { config, source, camera, orders, backoff, closing: None, failure: None }
+        Self { config, source, camera, orders, backoff, closing: None, failure: None, unreachable: false }
     }
 
     pub(super) async fn run(mut self) {
@@ -82,6 +84,9 @@ impl Watcher {
 
     async fn run_once(&mut self, spec: &Arc<CameraSpec>, epoch: u64) -> End {
         if let Err(end) = self.wait_until_closed().await {
+            return end;
+        }
+        if let Err(end) = self.knock(spec).await {
             return end;
         }
         // A file that starts over stays live meanwhile.
@@ -113,6 +118,22 @@ impl Watcher {
         end
     }
 
+    /// Spares a camera whose host was gone a whole attempt to connect, which may be stuck for long when the
+    /// host returns.
+    async fn knock(&mut self, spec: &CameraSpec) -> Result<(), End> {
+        if !self.unreachable {
+            return Ok(());
+        }
+        tokio::select! {
+            biased;
+            () = self.ordered() => Err(End::Ordered),
+            reached = try_reach(&spec.url) => match reached {
+                Some(Err(cause)) => Err(End::Failed(cause)),
+                _ => Ok(()),
+            },
+        }
+    }
+
     /// Opens a connection on a thread of its own; one that takes too long is closed by that thread.
     async fn open(&mut self, spec: &Arc<CameraSpec>, link: &Arc<Link>) -> Result<Box<dyn Session>, End> {
         let (answer, opened) = oneshot::channel();
@@ -121,6 +142,7 @@ impl Watcher {
         let options = Options {
             connect_timeout: self.config.connect_timeout,
             udp_latency: self.config.udp_latency,
+            max_backlog: self.config.max_backlog,
             decoder_threads: self.config.decoder_threads,
         };
         on_thread("camera-open", move || {
@@ -266,6 +288,7 @@ impl Watcher {
             () = self.ordered() => return self.forget_failures(),
             explained = explain(spec, failure) => explained,
         };
+        self.unreachable = unreachable;
         let wait = self.backoff.next(random());
         self.log(&failure, wait);
         let state = if failure.kind.needs_attention() { CameraState::Failed } else { CameraState::Backoff };
@@ -322,6 +345,7 @@ impl Watcher {
     fn forget_failures(&mut self) {
         self.backoff.reset();
         self.failure = None;
+        self.unreachable = false;
     }
 }
 

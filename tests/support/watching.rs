@@ -41,6 +41,8 @@ pub struct Record {
 pub struct Recorder {
     record: Mutex<Record>,
     changed: Condvar,
+    /// Whoever holds it holds up all streaming threads, as a decoder without processor time is held up.
+    pub held_up: Mutex<()>,
 }
 
 impl Recorder {
@@ -56,6 +58,7 @@ impl Recorder {
 
 impl Sink for Recorder {
     fn offer(&self, frame: Frame) {
+        drop(self.held_up.lock());
         let luma = frame.picture.plane(0);
         let seen = Seen {
             camera: frame.camera.clone(),

@@ -23,6 +23,7 @@ use super::Error;
 use super::link::Link;
 use super::source::{Failure, Options, Session, Source};
 
+mod backlog;
 pub mod clip;
 mod errors;
 mod picture;

@@ -1,13 +1,14 @@
 //! Builds a pipeline: what comes after the source, and how it is tuned while it grows.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 
-use crate::camera::{CameraSpec, FailureKind};
+use crate::camera::{CameraSpec, FailureKind, SourceKind};
 use crate::ingest::link::Link;
 use crate::ingest::source::{Failure, Options};
 
@@ -16,7 +17,9 @@ use super::{picture, sources};
 
 /// Builds the pipeline of a camera; it is yet to be started.
 pub(super) fn build(spec: &CameraSpec, options: &Options, link: Arc<Link>) -> Result<gst::Pipeline, Failure> {
-    let run = Run::new(spec.url.clone(), link);
+    // Others wait for us: files, devices, and servers that send over HTTP.
+    let max_backlog = (spec.url.kind() == SourceKind::Rtsp).then_some(options.max_backlog);
+    let run = Run::new(spec.url.clone(), link, max_backlog);
     let pipeline = gst::Pipeline::new();
     tune_as_it_grows(&pipeline, &run, options.decoder_threads);
     listen(&pipeline, &run);
@@ -102,13 +105,24 @@ fn tune_as_it_grows(pipeline: &gst::Pipeline, run: &Arc<Run>, decoder_threads: u
         limit_threads(element, decoder_threads);
         let Some(input) = element.static_pad("sink") else { return };
         let run = Arc::clone(&run);
-        input.add_probe(gst::PadProbeType::BUFFER, move |_, probe| {
-            if let Some(buffer) = probe.buffer() {
-                run.coded(buffer.pts());
-            }
-            gst::PadProbeReturn::Ok
+        input.add_probe(gst::PadProbeType::BUFFER, move |pad, probe| match probe.buffer() {
+            // Not `Drop`: with it, GStreamer before 1.24 frees what the binding has freed.
+            Some(buffer) if !run.coded(buffer, lateness(pad, buffer)) => gst::PadProbeReturn::Handled,
+            _ => gst::PadProbeReturn::Ok,
         });
     });
+}
+
+/// How long ago a buffer was due by its time stamp; zero where there is none.
+fn lateness(pad: &gst::Pad, buffer: &gst::BufferRef) -> Duration {
+    let due = pad
+        .sticky_event::<gst::event::Segment>(0)
+        .and_then(|event| event.segment().downcast_ref::<gst::ClockTime>()?.to_running_time(buffer.pts()?));
+    let now = pad.parent_element().and_then(|element| element.current_running_time());
+    match (now, due) {
+        (Some(now), Some(due)) => now.saturating_sub(due).into(),
+        _ => Duration::ZERO,
+    }
 }
 
 fn is_video_decoder(element: &gst::Element) -> bool {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gstreamer as gst;
 use gstreamer_app as gst_app;
@@ -11,6 +11,7 @@ use crate::camera::{CameraUrl, FailureKind};
 use crate::ingest::link::Link;
 use crate::ingest::source::{Decoded, Failure};
 
+use super::backlog::Backlog;
 use super::errors;
 use super::picture;
 
@@ -19,6 +20,7 @@ pub(super) struct Run {
     pub(super) url: CameraUrl,
     link: Arc<Link>,
     arrivals: Mutex<Arrivals>,
+    backlog: Option<Mutex<Backlog>>,
     hints: Mutex<Hints>,
 }
 
@@ -34,8 +36,10 @@ pub(super) struct Hints {
 }
 
 impl Run {
-    pub(super) fn new(url: CameraUrl, link: Arc<Link>) -> Arc<Self> {
-        Arc::new(Self { url, link, arrivals: Mutex::default(), hints: Mutex::default() })
+    /// With a `max_backlog`, coded frames that waited longer are skipped.
+    pub(super) fn new(url: CameraUrl, link: Arc<Link>, max_backlog: Option<Duration>) -> Arc<Self> {
+        let backlog = max_backlog.map(|budget| Mutex::new(Backlog::new(budget)));
+        Arc::new(Self { url, link, arrivals: Mutex::default(), backlog, hints: Mutex::default() })
     }
 
     /// Whether a stream is the one to watch: the first that is video.
@@ -56,10 +60,21 @@ impl Run {
         }
     }
 
-    /// A coded frame reached the decoder.
-    pub(super) fn coded(&self, pts: Option<gst::ClockTime>) {
-        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).note(pts, Instant::now());
+    /// A coded frame reached the decoder, `late` by its time stamp. Returns whether it is to be decoded.
+    pub(super) fn coded(&self, buffer: &gst::BufferRef, late: Duration) -> bool {
+        let now = Instant::now();
+        let is_keyframe = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+        let waited = self.backlog.as_ref().map_or(Some(Duration::ZERO), |backlog| {
+            backlog.lock().unwrap_or_else(PoisonError::into_inner).admit(late, is_keyframe, now)
+        });
+        let Some(waited) = waited else {
+            self.link.skip();
+            return false;
+        };
+        let arrival = Arrival { arrived: now.checked_sub(waited).unwrap_or(now), decode_began: now };
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).note(buffer.pts(), arrival);
         self.link.coded();
+        true
     }
 
     /// A picture is ready.
@@ -67,11 +82,12 @@ impl Run {
         let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
         let decoded = Instant::now();
         let pts = sample.buffer().and_then(|buffer| buffer.pts());
-        let arrived = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).take(pts);
+        let arrival = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).take(pts);
         match picture::from_sample(&sample) {
             Ok(picture) => {
-                let arrived = arrived.unwrap_or(decoded);
-                self.link.deliver(Decoded { picture, arrived, decoded });
+                let Arrival { arrived, decode_began } =
+                    arrival.unwrap_or(Arrival { arrived: decoded, decode_began: decoded });
+                self.link.deliver(Decoded { picture, arrived, decode_began, decoded });
                 Ok(gst::FlowSuccess::Ok)
             }
             Err(problem) => {
@@ -109,13 +125,20 @@ impl Run {
 
 /// When coded frames arrived, so that their pictures can be dated.
 #[derive(Debug, Default)]
-struct Arrivals(VecDeque<(Option<gst::ClockTime>, Instant)>);
+struct Arrivals(VecDeque<(Option<gst::ClockTime>, Arrival)>);
+
+/// When a coded frame arrived here, and when it got to its decoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Arrival {
+    arrived: Instant,
+    decode_began: Instant,
+}
 
 /// More than any decoder holds back to bring its pictures into order.
 const MOST_ARRIVALS: usize = 64;
 
 impl Arrivals {
-    fn note(&mut self, pts: Option<gst::ClockTime>, at: Instant) {
+    fn note(&mut self, pts: Option<gst::ClockTime>, at: Arrival) {
         if self.0.len() == MOST_ARRIVALS {
             self.0.pop_front();
         }
@@ -124,7 +147,7 @@ impl Arrivals {
 
     /// The arrival of the picture with this time stamp; of the last coded frame where the stamps do not
     /// tell.
-    fn take(&mut self, pts: Option<gst::ClockTime>) -> Option<Instant> {
+    fn take(&mut self, pts: Option<gst::ClockTime>) -> Option<Arrival> {
         let stamped = pts.and_then(|_| self.0.iter().position(|(stamp, _)| *stamp == pts));
         match stamped {
             Some(index) => self.0.remove(index).map(|(_, at)| at),
@@ -140,7 +163,7 @@ mod tests {
     #[test]
     fn pictures_are_dated_by_their_coded_frames_in_any_order() {
         let (mut arrivals, start) = (Arrivals::default(), Instant::now());
-        let at = |ms| start + std::time::Duration::from_millis(ms);
+        let at = |ms| Arrival { arrived: start, decode_began: start + Duration::from_millis(ms) };
         let stamp = |ms| Some(gst::ClockTime::from_mseconds(ms));
         for (pts, ms) in [(0, 1), (80, 41), (40, 81)] {
             arrivals.note(stamp(pts), at(ms));
@@ -155,7 +178,7 @@ mod tests {
     fn arrivals_nobody_asks_for_do_not_pile_up() {
         let mut arrivals = Arrivals::default();
         for _ in 0..1000 {
-            arrivals.note(None, Instant::now());
+            arrivals.note(None, Arrival { arrived: Instant::now(), decode_began: Instant::now() });
         }
         assert_eq!(arrivals.0.len(), MOST_ARRIVALS);
     }
