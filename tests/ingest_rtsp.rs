@@ -1,5 +1,8 @@
 //! Cameras over RTSP, well and sick: a real server, real streams, and a sink that remembers.
 
+// Clippy's own allowance covers the tests, not their helpers.
+#![allow(clippy::unwrap_used)]
+
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};

@@ -1,5 +1,8 @@
 //! Files, HTTP, devices and patterns as cameras, good and bad.
 
+// Clippy's own allowance covers the tests, not their helpers.
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;

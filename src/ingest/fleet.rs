@@ -19,7 +19,7 @@ use super::metrics::{Metrics, Roster};
 use super::registry::{Cameras, Store};
 use super::source::Source;
 use super::watched::Watched;
-use super::watcher::{Order, Watcher, retire};
+use super::watcher::{Order, Watcher};
 use super::{Error, Sink};
 
 /// The cameras being watched. Cheap to clone; all clones are the same fleet.
@@ -155,8 +155,9 @@ impl Fleet {
         let mut handles = Vec::new();
         for (id, Task { orders, handle }) in tasks {
             if let Ok(camera) = self.0.watched(&id) {
-                retire(&camera, orders, DropReason::Shutdown);
+                camera.retire(DropReason::Shutdown);
             }
+            drop(orders);
             handles.push(handle);
         }
         let deadline = tokio::time::Instant::now() + self.0.patience();
@@ -235,7 +236,8 @@ impl Inner {
         self.roster().write().remove(&id);
         drop(changes);
         let Some(Task { orders, handle }) = task else { return Ok(()) };
-        retire(&camera, orders, DropReason::CameraRemoved);
+        camera.retire(DropReason::CameraRemoved);
+        drop(orders);
         self.sink.forget(&id);
         let _ = timeout(self.patience(), handle).await;
         Ok(())

@@ -19,6 +19,7 @@ use crate::frame::Frame;
 
 mod backoff;
 mod config;
+mod connector;
 mod fleet;
 mod gstreamer;
 mod link;

@@ -4,18 +4,18 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::{oneshot, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
 use crate::camera::{CameraSpec, CameraState, CameraStatus, FailureKind, SourceKind};
-use crate::ledger::DropReason;
 
 use super::backoff::Backoff;
 use super::config::Config;
+use super::connector::{Connector, no_answer};
 use super::link::{Link, Progress};
 use super::reach::{reachable, try_reach};
-use super::source::{Failure, Options, Session, Source};
+use super::source::{Failure, Source};
 use super::watched::Watched;
 
 /// What the task is to do. When the sender is gone, it ends.
@@ -30,12 +30,10 @@ const SHORTEST_LOOP: Duration = Duration::from_millis(100);
 
 pub(super) struct Watcher {
     config: Arc<Config>,
-    source: Arc<dyn Source>,
+    connector: Connector,
     camera: Arc<Watched>,
     orders: watch::Receiver<Order>,
     backoff: Backoff,
-    /// Resolves when the thread that opens or closes the last connection is done.
-    closing: Option<oneshot::Receiver<()>>,
     /// The last failure, while it is not overcome.
     failure: Option<Failure>,
     /// Whether the camera's host could not be reached the last time.
@@ -59,7 +57,8 @@ impl Watcher {
         orders: watch::Receiver<Order>,
     ) -> Self {
         let backoff = Backoff::new(config.backoff_min, config.backoff_max);
-        Self { config, source, camera, orders, backoff, closing: None, failure: None, unreachable: false }
+        let connector = Connector::new(source, &config);
+        Self { config, connector, camera, orders, backoff, failure: None, unreachable: false }
     }
 
     pub(super) async fn run(mut self) {
@@ -83,9 +82,6 @@ impl Watcher {
     }
 
     async fn run_once(&mut self, spec: &Arc<CameraSpec>, epoch: u64) -> End {
-        if let Err(end) = self.wait_until_closed().await {
-            return end;
-        }
         if let Err(end) = self.knock(spec).await {
             return end;
         }
@@ -98,13 +94,23 @@ impl Watcher {
             self.tell(epoch, CameraState::Connecting, reason, None);
         }
         let link = Link::new(Arc::clone(&self.camera), self.camera.connect(epoch));
-        let session = match self.open(spec, &link).await {
-            Ok(session) => session,
-            Err(end) => return end,
+        let ordered = self.ordered();
+        let opened = tokio::select! {
+            biased;
+            () = ordered => Err(End::Ordered),
+            opened = self.connector.open(spec, &link) => opened.map_err(End::Failed),
         };
+        let session = match opened {
+            Ok(session) => session,
+            Err(end) => {
+                self.camera.disconnect();
+                return end;
+            }
+        };
+        let ordered = self.ordered();
         let end = tokio::select! {
             biased;
-            () = self.ordered() => End::Ordered,
+            () = ordered => End::Ordered,
             end = self.watch(spec, epoch, &link) => end,
         };
         if let End::Failed(failure) = &end
@@ -114,7 +120,9 @@ impl Watcher {
             self.tell(epoch, CameraState::Stalled, failure.message.clone(), None);
         }
         self.camera.disconnect();
-        self.close(session).await;
+        if !self.connector.close(session).await {
+            warn!(camera = %self.camera.id, "the connection does not close in time; left to close by itself");
+        }
         end
     }
 
@@ -132,74 +140,6 @@ impl Watcher {
                 _ => Ok(()),
             },
         }
-    }
-
-    /// Opens a connection on a thread of its own; one that takes too long is closed by that thread.
-    async fn open(&mut self, spec: &Arc<CameraSpec>, link: &Arc<Link>) -> Result<Box<dyn Session>, End> {
-        let (answer, opened) = oneshot::channel();
-        let (done, closing) = oneshot::channel::<()>();
-        let (source, spec, link) = (Arc::clone(&self.source), Arc::clone(spec), Arc::clone(link));
-        let options = Options {
-            connect_timeout: self.config.connect_timeout,
-            udp_latency: self.config.udp_latency,
-            max_backlog: self.config.max_backlog,
-            decoder_threads: self.config.decoder_threads,
-        };
-        on_thread("camera-open", move || {
-            if let Err(Ok(unwanted)) = answer.send(source.open(&spec, &options, link)) {
-                let unwanted: Box<dyn Session> = unwanted;
-                unwanted.close();
-            }
-            drop(done);
-        })
-        .map_err(End::Failed)?;
-        let end = tokio::select! {
-            biased;
-            () = self.ordered() => End::Ordered,
-            opened = timeout(self.config.connect_timeout, opened) => match opened {
-                Ok(Ok(Ok(session))) => return Ok(session),
-                Ok(Ok(Err(failure))) => End::Failed(failure),
-                Ok(Err(_)) => End::Failed(Failure::new(FailureKind::Other, "opening it crashed; see the log")),
-                Err(_) => End::Failed(self.no_answer()),
-            },
-        };
-        self.camera.disconnect();
-        self.closing = Some(closing);
-        Err(end)
-    }
-
-    /// Closes a connection on a thread of its own. One that hangs is left to that thread: it holds one
-    /// thread and what its pipeline holds until its peer or the system lets go. A camera never has more
-    /// than one such, since the next connection waits for it.
-    async fn close(&mut self, session: Box<dyn Session>) {
-        let (done, mut closing) = oneshot::channel::<()>();
-        let closer = on_thread("camera-close", move || {
-            session.close();
-            drop(done);
-        });
-        if closer.is_err() {
-            return;
-        }
-        if timeout(self.config.close_timeout, &mut closing).await.is_err() {
-            warn!(camera = %self.camera.id, "the connection does not close in time; left to close by itself");
-            self.closing = Some(closing);
-        }
-    }
-
-    async fn wait_until_closed(&mut self) -> Result<(), End> {
-        let ordered = self.ordered();
-        let Some(closing) = &mut self.closing else { return Ok(()) };
-        tokio::select! {
-            biased;
-            () = ordered => return Err(End::Ordered),
-            closed = timeout(self.config.connect_timeout, closing) => if closed.is_err() {
-                let message = "the last connection hangs and is still being closed; if this stays, restart \
-                               the camera or this server";
-                return Err(End::Failed(Failure::new(FailureKind::Network, message)));
-            },
-        }
-        self.closing = None;
-        Ok(())
     }
 
     /// Follows a connection until it ends, fails or stalls.
@@ -254,15 +194,8 @@ impl Watcher {
                 "coded video arrives, but no picture can be decoded from it; set the camera to a plain H.264 \
                  profile and a shorter keyframe interval",
             ),
-            (None, None) => self.no_answer(),
+            (None, None) => no_answer(self.config.connect_timeout),
         }
-    }
-
-    fn no_answer(&self) -> Failure {
-        let patience = humantime::format_duration(self.config.connect_timeout);
-        let message =
-            format!("no video came within {patience} of connecting; check the camera and the network");
-        Failure::new(FailureKind::Network, message)
     }
 
     fn live(&mut self, epoch: u64, size: Option<(u32, u32)>) {
@@ -374,25 +307,7 @@ async fn explain(spec: &CameraSpec, failure: Failure) -> (Failure, bool) {
     }
 }
 
-/// Runs what may block. Not on the runtime's blocking threads: their number is limited, and the runtime
-/// waits for them at its end, so a few cameras that hang would hold up all others and the exit.
-fn on_thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
-    match std::thread::Builder::new().name(name.into()).spawn(work) {
-        Ok(_) => Ok(()),
-        Err(error) => {
-            let message = format!("no thread can be started ({error}); raise the limit of threads");
-            Err(Failure::new(FailureKind::Other, message))
-        }
-    }
-}
-
 /// A number in `0.0..1.0`, for jitter: the standard library's random hash keys are random enough.
 fn random() -> f64 {
     RandomState::new().hash_one(0u8) as f64 / u64::MAX as f64
-}
-
-/// Ends a camera for good: its frames are refused for `reason`, its task ends.
-pub(super) fn retire(camera: &Watched, orders: watch::Sender<Order>, reason: DropReason) {
-    camera.retire(reason);
-    drop(orders);
 }
