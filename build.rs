@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // Said, because cargo would build anew after a change to any file here, the documents included.
+    println!("cargo::rerun-if-changed=proto");
     let descriptors = PathBuf::from(std::env::var("OUT_DIR")?).join("centerx_descriptor.bin");
     tonic_prost_build::configure().file_descriptor_set_path(descriptors).compile_protos(
         &[

@@ -22,7 +22,8 @@ for number in $(seq 1 16); do mounts+=("camera$number=$CENTERX_TEST_DATA/vtest.a
 "$target/release/examples/rtsp-camera" --listen 127.0.0.1:0 --cache "$cache/rtsp" "${mounts[@]}" >"$cache/bench-cameras.out" &
 cameras=$!
 trap 'kill $cameras 2>/dev/null || true' EXIT
-tail -n +1 -F --pid=$cameras "$cache/bench-cameras.out" 2>/dev/null | grep -q -m 1 camera16 || die "the cameras did not start"
+grep -q -m 1 camera16 < <(tail -n +1 -F --pid=$cameras "$cache/bench-cameras.out" 2>/dev/null) ||
+    die "the cameras did not start"
 mapfile -t urls < <(grep -o 'rtsp://[^ ]*' "$cache/bench-cameras.out")
 
 # pipeline COUNT [ARGUMENT...]: the whole server on the first COUNT cameras.

@@ -39,7 +39,7 @@ trap 'exit 130' INT TERM
 
 # wait_for FILE PATTERN PROCESS: until the pattern stands in the file or the process is gone.
 wait_for() {
-    tail -n +1 -F --pid="$3" "$1" 2>/dev/null | grep -q -m 1 "$2" || {
+    grep -q -m 1 "$2" < <(tail -n +1 -F --pid="$3" "$1" 2>/dev/null) || {
         cat "$1" >&2
         die "see above"
     }

@@ -200,6 +200,11 @@ impl Watcher {
 
     fn live(&mut self, epoch: u64, size: Option<(u32, u32)>) {
         self.failure = None;
+        let before = self.camera.status();
+        if before.state == CameraState::Live && before.frame_size == size {
+            // A file that starts over is no news.
+            return;
+        }
         let (width, height) = size.unwrap_or_default();
         info!(camera = %self.camera.id, width, height, "live");
         self.camera.tell(
