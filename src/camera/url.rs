@@ -1,0 +1,174 @@
+//! A camera's address, which keeps its password to itself.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::{Deserialize, Deserializer};
+use url::Url;
+
+use super::InvalidCamera;
+
+/// The ways a camera can be reached, from the scheme of its URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SourceKind {
+    /// `rtsp://` or `rtsps://`.
+    Rtsp,
+    /// `http://` or `https://`: MJPEG or HLS, told apart by what arrives.
+    Http,
+    /// `file:///path` or a bare path.
+    File,
+    /// `v4l2:///dev/video0`.
+    V4l2,
+    /// `test://PATTERN`, a moving pattern made by this machine.
+    Test,
+}
+
+/// A camera's address. Printing it, by `Display` or `Debug`, never shows the password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CameraUrl {
+    url: Url,
+    kind: SourceKind,
+}
+
+impl CameraUrl {
+    /// Parses an address; a text without a scheme is a path to a file.
+    ///
+    /// # Errors
+    /// An unknown scheme, a missing host, or text that is no URL. The message names the cure and never
+    /// repeats the text, which may hold a password.
+    pub fn parse(text: &str) -> Result<Self, InvalidCamera> {
+        const SCHEMES: &str = "rtsp, rtsps, http, https, file, v4l2 or test";
+        let bad = |problem: String| InvalidCamera::new("url", problem);
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(bad(format!("is empty: give a path or a URL with the scheme {SCHEMES}")));
+        }
+        let url = if text.contains("://") {
+            Url::parse(text).map_err(|error| {
+                bad(format!("is not a URL ({error}); percent-encode special characters in user and password"))
+            })?
+        } else {
+            let path = std::path::absolute(text).map_err(|error| bad(error.to_string()))?;
+            Url::from_file_path(path).map_err(|()| bad("is not a path".into()))?
+        };
+        let kind = match url.scheme() {
+            "rtsp" | "rtsps" => SourceKind::Rtsp,
+            "http" | "https" => SourceKind::Http,
+            "file" => SourceKind::File,
+            "v4l2" => SourceKind::V4l2,
+            "test" => SourceKind::Test,
+            other => return Err(bad(format!("has the unknown scheme {other:?}: use {SCHEMES}"))),
+        };
+        if matches!(kind, SourceKind::Rtsp | SourceKind::Http) && url.host_str().is_none_or(str::is_empty) {
+            return Err(bad("names no host".into()));
+        }
+        if matches!(kind, SourceKind::File | SourceKind::V4l2) && url.path().trim_matches('/').is_empty() {
+            return Err(bad("names no path".into()));
+        }
+        Ok(Self { url, kind })
+    }
+
+    /// How the camera is reached.
+    pub fn kind(&self) -> SourceKind {
+        self.kind
+    }
+
+    /// The parsed address, **password included**: for connecting and for the private store only.
+    pub fn expose(&self) -> &Url {
+        &self.url
+    }
+
+    /// The secrets in the address, as typed and percent-decoded, for scrubbing foreign messages.
+    pub fn secrets(&self) -> Vec<String> {
+        let Some(password) = self.url.password().filter(|p| !p.is_empty()) else { return Vec::new() };
+        let decoded = percent_decode(password);
+        if decoded == password { vec![decoded] } else { vec![password.to_owned(), decoded] }
+    }
+
+    /// `message` with every secret of this address replaced by `***`.
+    pub fn scrub(&self, message: &str) -> String {
+        self.secrets().iter().fold(message.to_owned(), |text, secret| text.replace(secret.as_str(), "***"))
+    }
+}
+
+/// Decodes `%XX` escapes; what is not valid UTF-8 afterwards is replaced.
+pub fn percent_decode(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let escape = (bytes[at] == b'%').then(|| text.get(at + 1..at + 3)).flatten();
+        match escape.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                out.push(byte);
+                at += 3;
+            }
+            None => {
+                out.push(bytes[at]);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+impl fmt::Display for CameraUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = self.url.clone();
+        if shown.password().is_some() {
+            // Only a URL that cannot hold a password refuses one, and this one held one.
+            let _ = shown.set_password(Some("***"));
+        }
+        if shown.query().is_some() && self.kind != SourceKind::Test {
+            // Tokens travel in queries too.
+            shown.set_query(Some("***"));
+        }
+        f.write_str(shown.as_str())
+    }
+}
+
+impl fmt::Debug for CameraUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CameraUrl({self})")
+    }
+}
+
+impl<'de> Deserialize<'de> for CameraUrl {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        Self::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn printing_a_url_hides_password_and_query() {
+        let url = CameraUrl::parse("rtsp://admin:s%40cret@10.0.0.9/live?token=abc").unwrap();
+        assert_eq!(url.to_string(), "rtsp://admin:***@10.0.0.9/live?***");
+        assert!(!format!("{url:?}").contains("cret"));
+        assert_eq!(url.scrub("no entry for s@cret or s%40cret"), "no entry for *** or ***");
+    }
+
+    #[test]
+    fn a_bare_path_is_a_file() {
+        assert_eq!(CameraUrl::parse("clips/yard.mp4").unwrap().kind(), SourceKind::File);
+    }
+
+    #[test]
+    fn bad_urls_name_the_field_and_the_cure() {
+        for (text, expected) in [
+            ("", "is empty"),
+            ("ftp://host/x", "unknown scheme"),
+            ("rtsp://", "url"),
+            ("v4l2://", "names no path"),
+            ("rtsp://user:pa ss@:x", "percent-encode"),
+        ] {
+            let error = CameraUrl::parse(text).unwrap_err();
+            assert_eq!(error.field, "url");
+            assert!(error.to_string().contains(expected), "{text}: {error}");
+        }
+    }
+}
