@@ -56,7 +56,7 @@ fn a_camera_is_live_over_tcp_and_loses_nothing() {
         assert!((60.0..200.0).contains(&frame.brightness), "a daylight picture: {}", frame.brightness);
     }
     let took = (frames[29].capture.monotonic - frames[9].capture.monotonic).as_secs_f64();
-    assert!((1.8..2.2).contains(&took), "20 frames at 10 a second took {took} s");
+    assert!((1.8..2.6).contains(&took), "20 frames at 10 a second took {took} s");
     let status = watching.view("yard").status;
     assert_eq!(
         (status.state, status.frame_size, status.failure),

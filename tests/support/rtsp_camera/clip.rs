@@ -85,7 +85,7 @@ impl Clip {
 
 /// A name that changes when the file does.
 fn cache_name(path: &Path) -> Result<PathBuf> {
-    let path = path.canonicalize().map_err(|error| format!("{}: {error}", path.display()))?;
+    let path = path.canonicalize()?;
     let found = path.metadata()?;
     let mut hasher = DefaultHasher::new();
     (&path, found.len(), found.modified()?).hash(&mut hasher);
@@ -134,11 +134,16 @@ fn collect(row: &[gst::Element], mut progress: impl FnMut(usize)) -> Result<Clip
     }
     pipeline.set_state(gst::State::Playing)?;
     let mut clip = Clip { units: Vec::new(), fps: gst::Fraction::new(25, 1) };
-    while let Ok(sample) = sink.pull_sample() {
-        clip.take(&sample)?;
-        progress(clip.units.len());
+    let bus = pipeline.bus().ok_or("the pipeline has no bus")?;
+    let mut failed = None;
+    // After an error neither a sample nor the end may come.
+    while failed.is_none() && !sink.is_eos() {
+        if let Some(sample) = sink.try_pull_sample(gst::ClockTime::from_mseconds(100)) {
+            clip.take(&sample)?;
+            progress(clip.units.len());
+        }
+        failed = bus.pop_filtered(&[gst::MessageType::Error]);
     }
-    let failed = pipeline.bus().and_then(|bus| bus.pop_filtered(&[gst::MessageType::Error]));
     pipeline.set_state(gst::State::Null)?;
     match failed.as_ref().map(|message| message.view()) {
         Some(gst::MessageView::Error(error)) => Err(error.error().to_string().into()),

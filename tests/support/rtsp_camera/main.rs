@@ -3,7 +3,8 @@
 use std::error::Error;
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -61,8 +62,17 @@ impl FromStr for Camera {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match serve(Arguments::parse()) {
+        Ok(never) => never,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(arguments: Arguments) -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
     gst::init()?;
     let cache = arguments.cache.unwrap_or_else(|| std::env::temp_dir().join("rtsp-camera"));
     let credentials = arguments.user.as_deref().zip(arguments.password.as_deref());
@@ -90,7 +100,7 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     }
 }
 
-fn encoded(file: &std::path::Path, cache: &std::path::Path) -> Result<Clip, String> {
+fn encoded(file: &Path, cache: &Path) -> Result<Clip, String> {
     let shown = file.display();
     let on_terminal = std::io::stderr().is_terminal();
     let clip = Clip::from_file(file, cache, |frames| {

@@ -136,7 +136,13 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop();
-        self.main_loop.quit();
+        // From within: a loop that does not run yet would not hear it.
+        let main_loop = self.main_loop.clone();
+        let quit = glib::idle_source_new(None, glib::Priority::HIGH, move || {
+            main_loop.quit();
+            glib::ControlFlow::Break
+        });
+        quit.attach(Some(&self.main_loop.context()));
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

@@ -1,0 +1,93 @@
+//! Other people's software as clients: Python's gRPC, Prometheus.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_python_client_receives_detections() {
+    let (_camera, url) = yard();
+    let data = tempfile::tempdir().unwrap();
+    let server = ServerProcess::start(data.path(), &["--camera", &format!("yard={url}")]);
+    let root = env!("CARGO_MANIFEST_DIR");
+    let stubs = tempfile::tempdir().unwrap();
+    let made = Command::new(python())
+        .args(["-m", "grpc_tools.protoc", "-I", "proto", "--python_out"])
+        .arg(stubs.path())
+        .arg("--grpc_python_out")
+        .arg(stubs.path())
+        .args(["cameras", "detections", "models"].map(|name| format!("proto/centerx/v1/{name}.proto")))
+        .current_dir(root)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", errors(&made));
+    let watched = Command::new(python())
+        .arg("docs/clients/python/subscribe.py")
+        .arg(server.grpc.to_string())
+        .args(["--camera", "yard", "--min-score", "0.4", "--count", "10", "--timeout", "30"])
+        .env("PYTHONPATH", stubs.path())
+        .current_dir(root)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&watched.stdout);
+    assert!(watched.status.success(), "{text}\n{}", errors(&watched));
+    assert!(
+        text.lines().filter(|line| line.starts_with("yard") && line.contains("person")).count() >= 5,
+        "{text}"
+    );
+}
+
+#[test]
+fn a_real_prometheus_scrapes_the_metrics() {
+    let (_camera, url) = yard();
+    let folder = tempfile::tempdir().unwrap();
+    let server = ServerProcess::start(&folder.path().join("data"), &["--camera", &format!("yard={url}")]);
+    let config = folder.path().join("prometheus.yml");
+    let scrape = format!(
+        "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: centerx\n  static_configs:\n  - targets: ['{}']\n",
+        server.http
+    );
+    std::fs::write(&config, scrape).unwrap();
+    // Prometheus does not tell which port it took, so a free one is looked for first.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut prometheus = Command::new("prometheus")
+        .arg(format!("--config.file={}", config.display()))
+        .arg(format!("--storage.tsdb.path={}", folder.path().join("tsdb").display()))
+        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("Debian's prometheus is installed: run bash scripts/test.sh");
+    let query = |text: &str| -> Option<f64> {
+        let mut url = url::Url::parse(&format!("http://127.0.0.1:{port}/api/v1/query")).unwrap();
+        url.query_pairs_mut().append_pair("query", text);
+        let body = ureq::get(url.as_str()).call().ok()?.body_mut().read_to_string().ok()?;
+        let answer: serde_json::Value = serde_json::from_str(&body).ok()?;
+        answer["data"]["result"][0]["value"][1].as_str()?.parse().ok()
+    };
+    let begin = Instant::now();
+    let published = loop {
+        match query("centerx_frames_published_total{camera=\"yard\"}").filter(|value| *value > 0.0) {
+            Some(value) => break value,
+            None => assert!(begin.elapsed() < PATIENCE, "published frames are scraped"),
+        }
+        std::thread::yield_now();
+    };
+    assert!(published > 0.0);
+    // One scrape is one moment: the books balance exactly, whatever is in flight.
+    let difference = query(
+        "sum(centerx_frames_received_total) - sum(centerx_frames_published_total) \
+         - sum(centerx_frames_dropped_total) - sum(centerx_frames_in_flight)",
+    );
+    assert_eq!(difference, Some(0.0));
+    let health = query("up{job=\"centerx\"}");
+    prometheus.kill().unwrap();
+    prometheus.wait().unwrap();
+    assert_eq!(health, Some(1.0));
+    let checked = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn();
+    let mut checked = checked.expect("promtool comes with prometheus");
+    std::io::Write::write_all(&mut checked.stdin.take().unwrap(), server.get("/metrics").as_bytes()).unwrap();
+    let checked = checked.wait_with_output().unwrap();
+    assert!(checked.status.success(), "promtool: {}", errors(&checked));
+}
