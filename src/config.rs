@@ -264,6 +264,21 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_settings_are_the_ones_there_are() {
+        let text = include_str!("../docs/configuration.md");
+        let block = text.split("```toml").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let config = Config::parse(block, "configuration.md").unwrap();
+        config.validate().unwrap();
+        let defaults = Config::default();
+        assert_eq!(config.ingest, defaults.ingest);
+        assert_eq!(config.publisher, defaults.publisher);
+        assert_eq!(config.http, defaults.http);
+        assert_eq!(config.engine, defaults.engine);
+        assert_eq!((config.grpc.listen, config.grpc.drain), (defaults.grpc.listen, defaults.grpc.drain));
+        assert_eq!(config.shutdown_timeout, defaults.shutdown_timeout);
+    }
+
+    #[test]
     fn every_camera_setting_can_be_given() {
         let text = r#"
             [[camera]]

@@ -21,7 +21,7 @@ pub fn draw(rgb: &mut [u8], (width, height): (u32, u32), detections: &[Detection
         let frame = to_rect(detection.bbox);
         rectangle(&mut canvas, frame, color, (2.0 * scale).round().max(1.0) as i32, LINE_8, 0)?;
         let text = format!("{} {:.2}", detection.label, detection.score);
-        label(&mut canvas, &text, frame, color, 0.55 * scale)?;
+        label(&mut canvas, width as i32, &text, frame, color, 0.55 * scale)?;
     }
     Ok(())
 }
@@ -31,9 +31,11 @@ fn to_rect(bbox: BoundingBox) -> Rect {
     Rect::new(x, y, (bbox.x2.round() as i32 - x).max(1), (bbox.y2.round() as i32 - y).max(1))
 }
 
-/// A filled tag above the box, or inside it where there is no room above.
+/// A filled tag above the box, or inside it where there is no room above, moved left where it would leave the
+/// picture.
 fn label(
     canvas: &mut impl ToInputOutputArray,
+    picture_width: i32,
     text: &str,
     frame: Rect,
     color: Scalar,
@@ -42,21 +44,13 @@ fn label(
     let thickness = if size > 0.7 { 2 } else { 1 };
     let mut baseline = 0;
     let Size { width, height } = get_text_size(text, FONT_HERSHEY_SIMPLEX, size, thickness, &mut baseline)?;
-    let full = height + baseline + 2;
-    let top = if frame.y >= full { frame.y - full } else { frame.y };
-    rectangle(canvas, Rect::new(frame.x, top, width + 4, full), color, FILLED, LINE_8, 0)?;
-    let at = Point::new(frame.x + 2, top + height + 1);
-    put_text(
-        canvas,
-        text,
-        at,
-        FONT_HERSHEY_SIMPLEX,
-        size,
-        Scalar::new(0.0, 0.0, 0.0, 0.0),
-        thickness,
-        LINE_AA,
-        false,
-    )
+    let (full_width, full_height) = (width + 4, height + baseline + 2);
+    let left = frame.x.min(picture_width - full_width).max(0);
+    let top = if frame.y >= full_height { frame.y - full_height } else { frame.y };
+    rectangle(canvas, Rect::new(left, top, full_width, full_height), color, FILLED, LINE_8, 0)?;
+    let at = Point::new(left + 2, top + height + 1);
+    let black = Scalar::new(0.0, 0.0, 0.0, 0.0);
+    put_text(canvas, text, at, FONT_HERSHEY_SIMPLEX, size, black, thickness, LINE_AA, false)
 }
 
 /// A colour a class, neighbours far apart on the colour wheel, all light enough for black letters.
