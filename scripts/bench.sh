@@ -17,28 +17,41 @@ centerx=$target/release/centerx
 pull_default "$centerx"
 export CENTERX_LOG=${CENTERX_LOG:-warn}
 
-mounts=()
-for number in $(seq 1 16); do mounts+=("camera$number=$CENTERX_TEST_DATA/vtest.avi"); done
-"$target/release/examples/rtsp-camera" --listen 127.0.0.1:0 --cache "$cache/rtsp" "${mounts[@]}" >"$cache/bench-cameras.out" &
-cameras=$!
-trap 'kill $cameras 2>/dev/null || true' EXIT
-grep -q -m 1 camera16 < <(tail -n +1 -F --pid=$cameras "$cache/bench-cameras.out" 2>/dev/null) ||
-    die "the cameras did not start"
-mapfile -t urls < <(grep -o 'rtsp://[^ ]*' "$cache/bench-cameras.out")
+processes=()
+trap 'kill "${processes[@]}" 2>/dev/null || true' EXIT
+
+# cameras NAME COUNT [ARGUMENT...]: plays the sample as COUNT cameras; leaves their URLs in `urls`, the process
+# in `player`.
+cameras() {
+    local name=$1 count=$2 number mounts=()
+    shift 2
+    for number in $(seq 1 "$count"); do mounts+=("camera$number=$CENTERX_TEST_DATA/vtest.avi"); done
+    "$target/release/examples/rtsp-camera" --listen 127.0.0.1:0 --cache "$cache/rtsp" "$@" "${mounts[@]}" \
+        >"$cache/bench-$name.out" &
+    player=$!
+    processes+=("$player")
+    grep -q -m 1 "camera$count\$" < <(tail -n +1 -F --pid=$player "$cache/bench-$name.out" 2>/dev/null) ||
+        die "the cameras did not start"
+    mapfile -t urls < <(grep -o 'rtsp://[^ ]*' "$cache/bench-$name.out")
+}
 
 # pipeline COUNT [ARGUMENT...]: the whole server on the first COUNT cameras.
 pipeline() {
     local count=$1 arguments=() url
     shift
     for url in "${urls[@]:0:$count}"; do arguments+=(--camera "$url"); done
-    "$centerx" bench pipeline --camera-pid $cameras --seconds "$seconds" "${arguments[@]}" "$@"
+    "$centerx" bench pipeline --camera-pid "$player" --seconds "$seconds" "${arguments[@]}" "$@"
 }
 
 say "the engine against the bare runtime"
 "$centerx" bench engine
+cameras usual 16
 for count in 1 2 3 4; do
     say "$count cameras at 768x576, 10 frames/s"
-    pipeline "$count" --plain "$CENTERX_TEST_DATA/vtest.avi"
+    pipeline "$count"
 done
 say "overload: 16 cameras at 768x576, 10 frames/s"
 pipeline 16
+cameras fast 4 --fps 30
+say "4 cameras at 768x576, 30 frames/s, and a plain loop of one that reads a file as fast as it can"
+pipeline 4 --plain "$CENTERX_TEST_DATA/vtest.avi"
