@@ -73,7 +73,8 @@ impl Watcher {
                 End::Ordered => self.forget_failures(),
                 End::Finished if spec.repeat => sleep_until(started + SHORTEST_LOOP).await,
                 End::Finished => {
-                    self.tell(epoch, CameraState::Ended, format!("{} was played to its end", spec.url), None);
+                    let reason = format!("{} was played to its end; set loop to start it again", spec.url);
+                    self.tell(epoch, CameraState::Ended, reason, None);
                     self.wait_for_orders().await;
                 }
                 End::Failed(failure) => self.wait_to_retry(&spec, epoch, failure).await,
@@ -200,6 +201,7 @@ impl Watcher {
 
     fn live(&mut self, epoch: u64, size: Option<(u32, u32)>) {
         self.failure = None;
+        self.unreachable = false;
         let before = self.camera.status();
         if before.state == CameraState::Live && before.frame_size == size {
             // A file that starts over is no news.

@@ -83,7 +83,9 @@ impl Source for GStreamer {
 struct Playing(gst::Pipeline);
 
 impl Session for Playing {
-    fn close(self: Box<Self>) {}
+    fn close(self: Box<Self>) {
+        drop(self);
+    }
 }
 
 impl Drop for Playing {
