@@ -12,8 +12,8 @@ use super::run::Hints;
 
 /// Explains an error that an element posted.
 pub(super) fn explain(url: &CameraUrl, error: &glib::Error, debug: &str, hints: &Hints) -> Failure {
-    if let Some(caps) = &hints.missing {
-        return not_decodable(url, caps);
+    if error.matches(gst::CoreError::MissingPlugin) || error.matches(gst::StreamError::CodecNotFound) {
+        return not_decodable(url, hints.missing.as_deref().unwrap_or_default());
     }
     if !hints.video && !hints.others.is_empty() {
         // What was not chosen fails in many words, none of them the reason.
@@ -81,7 +81,6 @@ fn of_stream(url: &CameraUrl, kind: gst::StreamError, error: &glib::Error, debug
             FailureKind::Codec,
             format!("what {url} holds is no video format that is known here; it may be damaged"),
         ),
-        S::CodecNotFound => not_decodable(url, ""),
         S::Decode | S::Demux | S::Format | S::Decrypt | S::DecryptNokey => {
             Failure::new(FailureKind::Codec, damaged(url, error, debug))
         }

@@ -35,6 +35,15 @@ pub(super) struct Hints {
     pub(super) missing: Option<String>,
 }
 
+impl Hints {
+    /// There is no decoder for `caps`. Of several, that of the video explains why there is none.
+    fn lack(&mut self, caps: String) {
+        if self.missing.is_none() || caps.starts_with("video/") {
+            self.missing = Some(caps);
+        }
+    }
+}
+
 impl Run {
     /// With a `max_backlog`, coded frames that waited longer are skipped.
     pub(super) fn new(url: CameraUrl, link: Arc<Link>, max_backlog: Option<Duration>) -> Arc<Self> {
@@ -107,7 +116,7 @@ impl Run {
             }
             gst::MessageView::Element(element) => {
                 if let Some(caps) = element.structure().and_then(errors::missing_decoder) {
-                    self.hints().missing.get_or_insert(caps);
+                    self.hints().lack(caps);
                 }
             }
             _ => {}
