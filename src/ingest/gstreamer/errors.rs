@@ -12,12 +12,12 @@ use super::run::Hints;
 
 /// Explains an error that an element posted.
 pub(super) fn explain(url: &CameraUrl, error: &glib::Error, debug: &str, hints: &Hints) -> Failure {
-    if error.matches(gst::CoreError::MissingPlugin) || error.matches(gst::StreamError::CodecNotFound) {
-        return not_decodable(url, hints.missing.as_deref().unwrap_or_default());
-    }
     if !hints.video && !hints.others.is_empty() {
         // What was not chosen fails in many words, none of them the reason.
         return no_video(url, hints);
+    }
+    if error.matches(gst::CoreError::MissingPlugin) || error.matches(gst::StreamError::CodecNotFound) {
+        return not_decodable(url, hints.missing.as_deref().unwrap_or_default());
     }
     if let Some(kind) = error.kind::<gst::ResourceError>() {
         return of_resource(url, kind, error, debug);
