@@ -65,8 +65,23 @@ impl Server {
         if self.fleet.get(&spec.id).is_ok() {
             return Err(CameraError::Exists(spec.id));
         }
+        let id = spec.id.clone();
         self.router.set_route(&spec)?;
-        self.fleet.add(spec, origin).await
+        let added = self.fleet.add(spec, origin).await;
+        if added.is_err() {
+            self.reroute(&id);
+        }
+        added
+    }
+
+    /// Sends a camera's frames where its settings say now, after a change that failed or a removal: another
+    /// request may have changed, added or removed the same camera meanwhile.
+    fn reroute(&self, id: &CameraId) {
+        match self.fleet.get(id) {
+            // It was accepted with these settings, so they fit.
+            Ok(view) => _ = self.router.set_route(&view.spec),
+            Err(_) => self.router.remove_route(id),
+        }
     }
 
     /// Watches the cameras of the store again. One that asks for a model or class that is not served any
@@ -112,14 +127,14 @@ impl Backend for Server {
         self.router.set_route(&spec)?;
         let updated = self.fleet.update(id, patch).await;
         if updated.is_err() {
-            self.router.set_route(&view.spec)?;
+            self.reroute(id);
         }
         updated
     }
 
     async fn remove_camera(&self, id: &CameraId) -> Result<(), CameraError> {
         self.fleet.remove(id).await?;
-        self.router.remove_route(id);
+        self.reroute(id);
         self.hub.forget(id);
         Ok(())
     }

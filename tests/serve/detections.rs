@@ -86,18 +86,21 @@ async fn a_camera_that_comes_back_is_detected_in_within_three_seconds() {
     watch(&channel, 2).await;
     camera.stop();
     let begin = Instant::now();
-    loop {
-        let status = list_cameras(&channel).await.remove(0).status.unwrap();
-        if status.state == CameraState::Backoff as i32 {
+    // Frames that were under way when the camera went are not its return.
+    let seen = loop {
+        let info = list_cameras(&channel).await.remove(0);
+        let (status, accounts) = (info.status.unwrap(), info.accounts.unwrap());
+        if status.state == CameraState::Backoff as i32 && accounts.in_flight == 0 {
             assert!(!status.reason.is_empty());
-            break;
+            break accounts.received;
         }
         assert!(begin.elapsed() < PATIENCE, "the loss is noticed: {status:?}");
         tokio::task::yield_now().await;
-    }
+    };
     camera.listen().unwrap();
     let back = Instant::now();
-    watch(&channel, 1).await;
+    let first = watch(&channel, 1).await.remove(0);
+    assert!(first.sequence > seen, "a frame of the new connection");
     let took = back.elapsed();
     println!("from the camera's return to its first detection: {:.2} s", took.as_secs_f64());
     assert!(took < Duration::from_secs(3), "{took:?}");

@@ -49,6 +49,11 @@ pub fn of_process(pid: u32) -> Duration {
     tasks.map(|task| on_cpu(&task.path())).sum()
 }
 
+/// Processor time of the calling thread.
+pub fn of_this_thread() -> Duration {
+    on_cpu(Path::new("/proc/thread-self"))
+}
+
 /// Nanoseconds on a processor, the first figure of `schedstat`.
 fn on_cpu(task: &Path) -> Duration {
     let text = fs::read_to_string(task.join("schedstat")).unwrap_or_default();
@@ -70,9 +75,8 @@ mod tests {
     #[test]
     fn work_shows_as_processor_time() {
         // This thread's alone: others of the test's process come and go.
-        let spent = || on_cpu(Path::new("/proc/thread-self"));
-        let (before, mut sum) = (spent(), 0u64);
-        while spent() - before < Duration::from_millis(5) {
+        let (before, mut sum) = (of_this_thread(), 0u64);
+        while of_this_thread() - before < Duration::from_millis(5) {
             sum = std::hint::black_box(sum.wrapping_add(1));
         }
         assert!(resident_mib() > 1.0 && of_process(std::process::id()) > Duration::ZERO);

@@ -15,7 +15,7 @@ use crate::engine::{self, Lane};
 use crate::frame::Picture;
 use crate::{config::ModelConfig, model};
 
-use super::{ModelArgs, median, noise, runs_a_second};
+use super::{ModelArgs, measure, median, noise};
 
 /// The engine through centerx's own trait against the bare runtime, in turns.
 #[derive(Debug, clap::Args)]
@@ -65,9 +65,9 @@ impl Args {
         let mut rates = Rates::default();
         for round in 0..self.rounds.max(1) {
             eprintln!("round {} of {}", round + 1, self.rounds.max(1));
-            rates.bare.push(runs_a_second(&mut bare, time)?);
-            rates.lane.push(runs_a_second(&mut lanes, time)?);
-            rates.worker.push(runs_a_second(&mut workers, time)?);
+            rates.bare.push(measure(&mut bare, time)?.runs_per_second);
+            rates.lane.push(measure(&mut lanes, time)?.runs_per_second);
+            rates.worker.push(measure(&mut workers, time)?.runs_per_second);
         }
         self.print(rates, &loaded.info, threads.lanes)
     }

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 mod cpu;
@@ -56,34 +55,42 @@ fn noise(width: u32, height: u32) -> Vec<u8> {
     (0..width * height * 3).map(|_| next()).collect()
 }
 
-/// Runs each of `workers` on a thread of its own, again and again for `time`, and returns runs a second.
-fn runs_a_second<W: FnMut() -> anyhow::Result<()> + Send>(
+/// What running something over and over came to.
+#[derive(Clone, Copy, Debug)]
+struct Rate {
+    runs_per_second: f64,
+    /// Processor seconds a run, as the system accounts them.
+    cpu_seconds_per_run: f64,
+}
+
+/// Runs each of `workers` on a thread of its own, again and again for `time`.
+fn measure<W: FnMut() -> anyhow::Result<()> + Send>(
     workers: &mut [W],
     time: Duration,
-) -> anyhow::Result<f64> {
-    let (barrier, runs) = (Barrier::new(workers.len()), AtomicU64::new(0));
-    let spent = std::thread::scope(|scope| {
-        let threads: Vec<_> = workers
-            .iter_mut()
-            .map(|work| {
-                scope.spawn(|| {
-                    barrier.wait();
-                    let start = Instant::now();
-                    while start.elapsed() < time {
-                        work()?;
-                        runs.fetch_add(1, Ordering::Relaxed);
-                    }
-                    anyhow::Ok(start.elapsed())
-                })
-            })
-            .collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a worker panicked"))))
-            .collect::<Result<Vec<_>, _>>()
+) -> anyhow::Result<Rate> {
+    let barrier = Barrier::new(workers.len());
+    let run = |work: &mut W| {
+        barrier.wait();
+        let (start, cpu, mut runs) = (Instant::now(), cpu::of_this_thread(), 0u32);
+        while start.elapsed() < time {
+            work()?;
+            runs += 1;
+        }
+        anyhow::Ok((f64::from(runs), start.elapsed(), cpu::of_this_thread() - cpu))
+    };
+    let done = std::thread::scope(|scope| {
+        let threads: Vec<_> = workers.iter_mut().map(|work| scope.spawn(|| run(work))).collect();
+        let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
+            thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a worker panicked")))
+        };
+        threads.into_iter().map(join).collect::<anyhow::Result<Vec<_>>>()
     })?;
-    let longest = spent.into_iter().max().unwrap_or(time);
-    Ok(runs.into_inner() as f64 / longest.as_secs_f64())
+    let runs: f64 = done.iter().map(|(runs, ..)| runs).sum();
+    let cpu: Duration = done.iter().map(|(_, _, cpu)| *cpu).sum();
+    Ok(Rate {
+        runs_per_second: done.iter().map(|(runs, wall, _)| runs / wall.as_secs_f64()).sum(),
+        cpu_seconds_per_run: cpu.as_secs_f64() / runs,
+    })
 }
 
 fn median(values: &mut [f64]) -> f64 {

@@ -23,7 +23,7 @@ use crate::model;
 
 use super::cpu::{self, Stage};
 use super::engine::bare_workers;
-use super::{ModelArgs, plain, runs_a_second, scratch};
+use super::{ModelArgs, measure, plain, scratch};
 
 /// Real cameras end to end: what they cost, what is served, how old it is.
 #[derive(Debug, clap::Args)]
@@ -311,9 +311,7 @@ fn books(cameras: &[CameraView]) -> Books {
 
 /// Processor seconds a run of the bare runtime, with as many sessions at work as there are cores.
 fn cpu_per_run(bare: &mut [impl FnMut() -> anyhow::Result<()> + Send]) -> anyhow::Result<f64> {
-    let lanes = bare.len() as f64;
-    let per_second = runs_a_second(bare, Duration::from_secs(8))?;
-    Ok(lanes / per_second)
+    Ok(measure(bare, Duration::from_secs(8))?.cpu_seconds_per_run)
 }
 
 async fn all_live(cameras: impl Fn() -> Vec<CameraView>) -> anyhow::Result<()> {
