@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::app::jobs::Interest;
 use crate::app::{App, models};
 use crate::camera::{CameraId, CameraSpec, CameraUrl};
 use crate::config::{Config, ConfigError, ModelConfig};
@@ -109,9 +110,7 @@ fn check_cameras(config: &Config, models: &[crate::app::LoadedModel]) -> anyhow:
         let spec = camera.get_ref();
         let name = spec.model.as_ref().unwrap_or(&config.models[0].name);
         let Some(model) = models.iter().find(|model| *model.info.name == **name) else { continue };
-        if let Some(class) =
-            spec.classes.iter().find(|class| !model.info.classes.iter().any(|c| **c == ***class))
-        {
+        if let Err(class) = Interest::new(&model.info, config.min_score, &spec.classes) {
             let problem = format!("classes: model {name} has no class {class:?}");
             return Err(ConfigError::into(config.camera_error(&spec.id, problem)));
         }

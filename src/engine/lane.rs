@@ -51,7 +51,7 @@ pub fn spawn<W: Work>(
     mut work: W,
 ) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(name).spawn(move || {
-        let mut worker = Worker { lane, model, metrics, preprocessor: Preprocessor::default() };
+        let mut worker = Worker::new(lane, model, metrics);
         while let Some(batch) = work.next() {
             worker.run(batch, &mut work);
         }

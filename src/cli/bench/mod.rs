@@ -1,6 +1,5 @@
 //! `centerx bench`: what this machine can do, as ratios to something else measured in the same run.
 
-use std::path::PathBuf;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
@@ -97,11 +96,4 @@ fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }
-}
-
-/// A folder that goes with the measurement.
-fn scratch() -> anyhow::Result<(tempfile::TempDir, PathBuf)> {
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().to_owned();
-    Ok((folder, path))
 }

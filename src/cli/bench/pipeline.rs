@@ -23,7 +23,7 @@ use crate::model;
 
 use super::cpu::{self, Stage};
 use super::engine::bare_workers;
-use super::{ModelArgs, measure, plain, scratch};
+use super::{ModelArgs, measure, plain};
 
 /// Real cameras end to end: what they cost, what is served, how old it is.
 #[derive(Debug, clap::Args)]
@@ -153,9 +153,9 @@ impl Args {
         models: Vec<crate::app::LoadedModel>,
         decode: Usage,
     ) -> anyhow::Result<Report> {
-        let (_folder, data_dir) = scratch()?;
+        let folder = tempfile::tempdir()?;
         let mut config = Config::default();
-        config.data_dir = data_dir;
+        config.data_dir = folder.path().to_owned();
         config.models = vec![ModelConfig { name: self.model.model.clone(), source: None }];
         config.grpc.listen = ([127, 0, 0, 1], 0).into();
         config.http.listen = ([127, 0, 0, 1], 0).into();
