@@ -45,6 +45,16 @@ impl BoundingBox {
     }
 }
 
+/// A point of an object, such as a joint, in pixels of the source frame. It may lie outside of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[expect(missing_docs)]
+pub struct Landmark {
+    pub x: f32,
+    pub y: f32,
+    /// The model's confidence, 0..=1.
+    pub score: f32,
+}
+
 /// One object found in a frame.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Detection {
@@ -56,6 +66,8 @@ pub struct Detection {
     pub class_id: u32,
     /// The class name.
     pub label: Arc<str>,
+    /// Its landmarks in the order of the model's names for them; most models have none.
+    pub landmarks: Vec<Landmark>,
 }
 
 /// All that was found in one frame; an empty list says the frame was looked at and nothing was found.
@@ -124,6 +136,10 @@ pub struct ModelInfo {
     pub family: String,
     /// Class names; a detection's `class_id` indexes them.
     pub classes: Vec<Arc<str>>,
+    /// Names of each detection's landmarks, in order; most models have none.
+    pub landmarks: Vec<Arc<str>>,
+    /// Pairs of landmarks, by index, between which a drawing of the object has a line.
+    pub skeleton: Vec<[u32; 2]>,
     /// Input width in pixels.
     pub input_width: u32,
     /// Input height in pixels.

@@ -26,6 +26,8 @@ fn model(engine: FakeEngine) -> Vec<LoadedModel> {
         name: "coco".into(),
         family: "ttf".into(),
         classes: vec!["person".into(), "car".into()],
+        landmarks: Vec::new(),
+        skeleton: Vec::new(),
         input_width: 64,
         input_height: 64,
         top_k: 1,

@@ -9,7 +9,9 @@ use super::status::Violations;
 use super::v1;
 use super::v1::subscribe_response::Event as WireEvent;
 use crate::camera::CameraId;
-use crate::detection::{Detection, Event, EventFilter, FrameDetections, ModelInfo, PictureDetections};
+use crate::detection::{
+    Detection, Event, EventFilter, FrameDetections, Landmark, ModelInfo, PictureDetections,
+};
 use crate::frame::CaptureQuality;
 
 const MAX_CLASSES: usize = 1000;
@@ -85,7 +87,12 @@ fn detection(detection: &Detection) -> v1::Detection {
         score: detection.score,
         label: detection.label.to_string(),
         class_id: detection.class_id,
+        landmarks: detection.landmarks.iter().map(landmark).collect(),
     }
+}
+
+fn landmark(&Landmark { x, y, score }: &Landmark) -> v1::Landmark {
+    v1::Landmark { x, y, score }
 }
 
 /// A model.
@@ -94,6 +101,8 @@ pub(super) fn model(info: ModelInfo) -> v1::Model {
         name: info.name.to_string(),
         family: info.family,
         classes: info.classes.iter().map(ToString::to_string).collect(),
+        landmarks: info.landmarks.iter().map(ToString::to_string).collect(),
+        skeleton: info.skeleton.iter().map(|&[from, to]| v1::Bone { from, to }).collect(),
         input_width: info.input_width,
         input_height: info.input_height,
         top_k: info.top_k,

@@ -177,6 +177,8 @@ mod tests {
             name: "coco".into(),
             family: "ttf".into(),
             classes: vec!["person".into(), "car".into()],
+            landmarks: Vec::new(),
+            skeleton: Vec::new(),
             input_width: 512,
             input_height: 512,
             top_k: 100,

@@ -46,6 +46,8 @@ pub fn load(runtime: &OnnxRuntime, config: &ModelConfig, threads: Threads) -> an
         name: config.name.as_str().into(),
         family: metadata.family,
         classes: metadata.classes.iter().map(|class| Arc::from(class.as_str())).collect(),
+        landmarks: metadata.landmarks.iter().map(|name| Arc::from(name.as_str())).collect(),
+        skeleton: metadata.skeleton,
         input_width: metadata.input_width,
         input_height: metadata.input_height,
         top_k: metadata.top_k,

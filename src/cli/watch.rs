@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn a_detection_is_class_score_and_box() {
         let r#box = Some(BoundingBox { x1: 613.2, y1: 232.0, x2: 652.4, y2: 341.0 });
-        let found = Detection { r#box, score: 0.709, label: "person".into(), class_id: 0 };
+        let found = Detection { r#box, score: 0.709, label: "person".into(), ..Default::default() };
         assert_eq!(detection_text(&found), "person 0.71 [613,232,652,341]");
     }
 

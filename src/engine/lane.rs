@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::preprocess::{Letterbox, Preprocessor};
 use super::{EngineError, Lane, Metrics};
-use crate::detection::{BoundingBox, Detection};
+use crate::detection::{BoundingBox, Detection, Landmark};
 use crate::frame::Picture;
 
 /// Something with a picture in it that wants to know what is there.
@@ -124,7 +124,23 @@ fn detection<J: Job>(row: &[f32], fit: Letterbox, classes: &[Arc<str>], job: &J)
         return None;
     }
     let bbox = fit.unmap(BoundingBox { x1: x1.min(x2), y1: y1.min(y2), x2: x2.max(x1), y2: y2.max(y1) });
-    (bbox.area() > 0.0).then(|| Detection { bbox, score, class_id, label: Arc::clone(label) })
+    (bbox.area() > 0.0).then(|| Detection {
+        bbox,
+        score,
+        class_id,
+        label: Arc::clone(label),
+        landmarks: landmarks(row, fit),
+    })
+}
+
+/// The landmarks of a row: x, y, score each, behind the six values of the box.
+fn landmarks(row: &[f32], fit: Letterbox) -> Vec<Landmark> {
+    let points = row.get(6..).unwrap_or_default().as_chunks().0.iter();
+    let place = |&[x, y, score]: &[f32; 3]| {
+        let [x, y] = fit.unmap_point([x, y]);
+        Landmark { x, y, score }
+    };
+    points.map(place).collect()
 }
 
 #[cfg(test)]
@@ -173,6 +189,16 @@ mod tests {
             boxes, expected,
             "what lies in the border, scores too low or has no class name is left out"
         );
+    }
+
+    #[test]
+    fn landmarks_come_back_in_source_pixels_and_may_lie_outside() {
+        let row = [8.0, 8.0, 16.0, 16.0, 0.9, 0.0, 10.0, 12.0, 0.7, -4.0, 70.0, 0.1];
+        let fit = Letterbox::fit((128, 64), (64, 64));
+        let expected =
+            [Landmark { x: 20.0, y: 24.0, score: 0.7 }, Landmark { x: -8.0, y: 140.0, score: 0.1 }];
+        assert_eq!(landmarks(&row, fit), expected);
+        assert!(landmarks(&row[..6], fit).is_empty());
     }
 
     #[test]

@@ -52,6 +52,13 @@ impl Letterbox {
         let (sx, sy) = (w / self.width as f32, h / self.height as f32);
         BoundingBox { x1: bbox.x1 * sx, y1: bbox.y1 * sy, x2: bbox.x2 * sx, y2: bbox.y2 * sy }.clip(w, h)
     }
+
+    /// Takes a point in input pixels back to pixels of the source picture. It may lie outside of that: a
+    /// joint of a person who is partly in the picture does.
+    pub fn unmap_point(&self, [x, y]: [f32; 2]) -> [f32; 2] {
+        let (w, h) = (self.source.0 as f32, self.source.1 as f32);
+        [x * w / self.width as f32, y * h / self.height as f32]
+    }
 }
 
 /// Sizes of pictures and planes whose weights are kept; a server rarely sees so many.

@@ -138,6 +138,7 @@ fn metadata(version: &str, [height, width]: [usize; 2]) -> ModelMetadata {
         family: decode::TTF.name.to_owned(),
         classes: COCO_CLASSES.map(str::to_owned).to_vec(),
         landmarks: Vec::new(),
+        skeleton: Vec::new(),
         top_k: TOP_K as u32,
         input_width: width as u32,
         input_height: height as u32,

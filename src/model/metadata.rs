@@ -18,6 +18,8 @@ pub struct ModelMetadata {
     pub classes: Vec<String>,
     /// Names of the landmarks of each detection, in order; most detectors have none.
     pub landmarks: Vec<String>,
+    /// Pairs of landmarks, by index, between which a drawing of the object has a line.
+    pub skeleton: Vec<[u32; 2]>,
     /// Detections a picture, K.
     pub top_k: u32,
     /// Input width in pixels.
@@ -59,6 +61,7 @@ impl ModelMetadata {
             ("family", self.family.clone()),
             ("classes", list(&self.classes)),
             ("landmarks", list(&self.landmarks)),
+            ("skeleton", serde_json::json!(self.skeleton).to_string()),
             ("top_k", self.top_k.to_string()),
             ("input_width", self.input_width.to_string()),
             ("input_height", self.input_height.to_string()),
@@ -83,6 +86,7 @@ impl ModelMetadata {
             family: entries.text("family")?,
             classes: entries.names("classes").and_then(not_empty)?,
             landmarks: entries.names("landmarks").or_else(absent_is_empty)?,
+            skeleton: entries.pairs("skeleton").or_else(absent_is_empty)?,
             top_k: entries.number("top_k")?,
             input_width: entries.number("input_width")?,
             input_height: entries.number("input_height")?,
@@ -100,7 +104,7 @@ fn not_empty(names: Vec<String>) -> Result<Vec<String>, MetadataError> {
     Ok(names)
 }
 
-fn absent_is_empty(error: MetadataError) -> Result<Vec<String>, MetadataError> {
+fn absent_is_empty<T>(error: MetadataError) -> Result<Vec<T>, MetadataError> {
     match error {
         MetadataError::Missing(_) => Ok(Vec::new()),
         MetadataError::Unreadable { .. } => Err(error),
@@ -128,6 +132,12 @@ impl Entries<'_> {
         let expected = "a JSON list of strings";
         serde_json::from_str(&value).map_err(|_| MetadataError::Unreadable { key, value, expected })
     }
+
+    fn pairs(&self, key: &'static str) -> Result<Vec<[u32; 2]>, MetadataError> {
+        let value = self.text(key)?;
+        let expected = "a JSON list of pairs of numbers";
+        serde_json::from_str(&value).map_err(|_| MetadataError::Unreadable { key, value, expected })
+    }
 }
 
 #[cfg(test)]
@@ -142,6 +152,7 @@ pub(super) mod tests {
             family: "ttf".into(),
             classes: vec!["person".into(), "fire hydrant".into()],
             landmarks: Vec::new(),
+            skeleton: Vec::new(),
             top_k: 100,
             input_width: 640,
             input_height: 384,
@@ -158,7 +169,7 @@ pub(super) mod tests {
         example().write_to(&mut model);
         assert_eq!(ModelMetadata::read_from(&model), Ok(example()));
         assert_eq!(model.metadata_props[0], foreign);
-        assert_eq!(model.metadata_props.len(), 11);
+        assert_eq!(model.metadata_props.len(), 12);
     }
 
     #[test]
@@ -181,6 +192,8 @@ pub(super) mod tests {
         assert!(read("centerx.classes", Some("person")).unwrap_err().contains("a JSON list of strings"));
         assert!(read("centerx.top_k", Some("0")).unwrap_err().contains("a number of 1 or more"));
         assert_eq!(read("centerx.landmarks", None), Ok(example()));
+        assert_eq!(read("centerx.skeleton", None), Ok(example()));
+        assert!(read("centerx.skeleton", Some("[[0]]")).unwrap_err().contains("pairs of numbers"));
     }
 
     proptest! {

@@ -23,7 +23,7 @@ fn camera(name: &str) -> CameraId {
 }
 
 fn detection(label: &str, score: f32) -> Detection {
-    Detection { bbox: BoundingBox::default(), score, class_id: 0, label: label.into() }
+    Detection { bbox: BoundingBox::default(), score, class_id: 0, label: label.into(), landmarks: Vec::new() }
 }
 
 fn frame(name: &str, sequence: u64, detections: Vec<Detection>) -> Arc<FrameDetections> {

@@ -42,7 +42,7 @@ pub fn status(state: CameraState, reason: &str) -> Arc<CameraStatus> {
 pub fn detection(label: &str, score: f32) -> Detection {
     let class_id = CLASSES.iter().position(|class| *class == label).unwrap() as u32;
     let bbox = BoundingBox { x1: 613.2, y1: 232.4, x2: 651.6, y2: 341.0 };
-    Detection { bbox, score, class_id, label: label.into() }
+    Detection { bbox, score, class_id, label: label.into(), landmarks: Vec::new() }
 }
 
 pub fn frame(camera: &str, sequence: u64, detections: Vec<Detection>) -> Arc<FrameDetections> {
@@ -184,6 +184,8 @@ impl Backend for Scripted {
             name: "coco".into(),
             family: "ttf".into(),
             classes: CLASSES.map(Into::into).to_vec(),
+            landmarks: Vec::new(),
+            skeleton: Vec::new(),
             input_width: 512,
             input_height: 512,
             top_k: 100,

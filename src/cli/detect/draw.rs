@@ -73,7 +73,8 @@ mod tests {
         let (width, height) = (200, 100);
         let mut rgb = vec![0; 200 * 100 * 3];
         let bbox = BoundingBox { x1: 50.0, y1: 40.0, x2: 150.0, y2: 90.0 };
-        let found = Detection { bbox, score: 0.9, class_id: 0, label: "person".into() };
+        let found =
+            Detection { bbox, score: 0.9, class_id: 0, label: "person".into(), landmarks: Vec::new() };
         draw(&mut rgb, (width, height), &[found]).unwrap();
         let pixel = |x: usize, y: usize| rgb[(y * 200 + x) * 3..][..3].to_vec();
         assert_ne!(pixel(50, 70), [0, 0, 0]);
@@ -86,8 +87,8 @@ mod tests {
     fn boxes_at_the_edges_are_drawn_too() {
         let mut rgb = vec![0; 8 * 8 * 3];
         let bbox = BoundingBox { x1: 0.0, y1: 0.0, x2: 8.0, y2: 8.0 };
-        draw(&mut rgb, (8, 8), &[Detection { bbox, score: 0.5, class_id: 79, label: "toothbrush".into() }])
-            .unwrap();
+        let found = Detection { bbox, score: 0.5, class_id: 79, label: "x".into(), landmarks: Vec::new() };
+        draw(&mut rgb, (8, 8), &[found]).unwrap();
         assert!(rgb.iter().any(|&v| v > 0));
     }
 

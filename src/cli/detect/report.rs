@@ -144,7 +144,7 @@ mod tests {
 
     fn found(label: &str, score: f32) -> Detection {
         let bbox = BoundingBox { x1: 1.04, y1: 2.0, x2: 30.0, y2: 40.0 };
-        Detection { bbox, score, class_id: 0, label: label.into() }
+        Detection { bbox, score, class_id: 0, label: label.into(), landmarks: Vec::new() }
     }
 
     #[test]
