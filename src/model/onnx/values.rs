@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Dim, DimensionProto, TensorProto, ValueInfoProto};
+use super::{Dim, DimensionProto, ModelProto, OperatorSetIdProto, TensorProto, ValueInfoProto};
 
 /// The element types that are made or looked at here, by their numbers in the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,14 @@ const ELEMENT_NAMES: [&str; 24] = [
 /// The name of an element type, such as `float32`.
 pub fn element_name(number: i32) -> &'static str {
     usize::try_from(number).ok().and_then(|n| ELEMENT_NAMES.get(n)).unwrap_or(&"an unknown type")
+}
+
+impl ModelProto {
+    /// The version of ONNX's own operators that the model uses.
+    pub fn opset(&self) -> Option<i64> {
+        let own = |set: &&OperatorSetIdProto| matches!(set.domain.as_deref(), None | Some("" | "ai.onnx"));
+        self.opset_import.iter().find(own).and_then(|set| set.version)
+    }
 }
 
 impl TensorProto {

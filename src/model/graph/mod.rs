@@ -3,6 +3,8 @@
 //!
 //! What does not belong here: what the operators mean. The import, the rewrites and the decode know that.
 
+mod ops;
+
 use std::collections::HashSet;
 
 use super::onnx::{
@@ -43,26 +45,38 @@ pub enum Attr<'a> {
 }
 
 /// A graph under construction. Values are called by name; the methods that make one return its name.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Graph {
     proto: GraphProto,
     names: HashSet<String>,
+    frame: ModelProto,
 }
 
 impl Graph {
     /// An empty graph.
     pub fn new(name: &str) -> Self {
-        Self {
-            proto: GraphProto { name: Some(name.to_owned()), ..Default::default() },
-            names: HashSet::new(),
-        }
+        Self::from_proto(GraphProto { name: Some(name.to_owned()), ..Default::default() })
     }
 
-    /// A graph that exists already, to be edited.
+    /// A graph that exists already, in operators of [`OPSET`], to be edited.
     pub fn from_proto(proto: GraphProto) -> Self {
+        let opset = OperatorSetIdProto { domain: Some(String::new()), version: Some(OPSET) };
+        let frame =
+            ModelProto { ir_version: Some(IR_VERSION), opset_import: vec![opset], ..Default::default() };
+        Self::from_model(ModelProto { graph: Some(proto), ..frame })
+    }
+
+    /// The graph of a foreign model, to be edited; what else the model holds is kept.
+    pub fn from_model(mut model: ModelProto) -> Self {
+        let proto = model.graph.take().unwrap_or_default();
         let mut names = HashSet::new();
         collect_names(&proto, &mut names);
-        Self { proto, names }
+        Self { proto, names, frame: model }
+    }
+
+    /// The version of ONNX's own operators that the graph is written in.
+    pub fn opset(&self) -> i64 {
+        self.frame.opset().unwrap_or(OPSET)
     }
 
     /// What was built so far.
@@ -75,15 +89,13 @@ impl Graph {
         &mut self.proto
     }
 
-    /// The graph as a model of [`IR_VERSION`] and [`OPSET`].
+    /// The graph as a model, of [`IR_VERSION`] and [`OPSET`] unless it came in a newer one.
     pub fn into_model(self) -> ModelProto {
         ModelProto {
-            ir_version: Some(IR_VERSION),
             producer_name: Some("centerx".to_owned()),
             producer_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             graph: Some(self.proto),
-            opset_import: vec![OperatorSetIdProto { domain: Some(String::new()), version: Some(OPSET) }],
-            ..Default::default()
+            ..self.frame
         }
     }
 
