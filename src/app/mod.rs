@@ -23,6 +23,7 @@ pub mod backend;
 pub mod jobs;
 pub mod models;
 pub mod pipeline;
+pub mod probe;
 pub mod router;
 
 use backend::Server;

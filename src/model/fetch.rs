@@ -247,8 +247,6 @@ fn sha256_of(path: &Path) -> Result<String, HomeError> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     const PACKAGE: Package = Package {
@@ -264,8 +262,11 @@ mod tests {
     fn fetch(script: &str, client: Client) -> Result<Vec<u8>, FetchError> {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("client");
-        fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        // Written by another process: a file that this one holds open for writing, even in the instant in which
+        // another test's thread forks, cannot be run.
+        let write = r#"printf '#!/bin/sh\n%s\n' "$1" > "$2" && chmod +x "$2""#;
+        let written = Command::new("sh").args(["-c", write, "sh", script]).arg(&program).status();
+        assert!(written.unwrap().success());
         let into = folder.path().join("into");
         fs::create_dir(&into).unwrap();
         let fetcher = Fetcher { npm: program.clone().into(), python: program.into() };

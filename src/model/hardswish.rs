@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::graph::{Graph, op};
+use super::graph::{Graph, float as float_of, op};
 use super::onnx::{AttributeProto, AttributeType, NodeProto};
 
 /// How far a constant may be from the one in the definition: weights quantised to float16 are off by 4e-5.
@@ -95,6 +95,13 @@ impl<'a> Nodes<'a> {
     fn pattern(&self, at: usize) -> Option<(Kind, String)> {
         let mut product = Product { scale: 1.0, factors: Vec::new() };
         self.multiply(at, MAX_DEPTH, &mut product)?;
+        if product.scale == 1.0 {
+            return match product.factors[..] {
+                [a, b] if self.hard_sigmoid_of(a) == Some(b) => Some((Kind::HardSwish, b.to_owned())),
+                [a, b] if self.hard_sigmoid_of(b) == Some(a) => Some((Kind::HardSwish, a.to_owned())),
+                _ => None,
+            };
+        }
         if (product.scale - 1.0 / 6.0).abs() > TOLERANCE {
             return None;
         }
@@ -135,6 +142,15 @@ impl<'a> Nodes<'a> {
         }
     }
 
+    /// The `x` if `value` is `HardSigmoid(x)` with the slope of hard-swish, which is how PyTorch exports it.
+    fn hard_sigmoid_of(&self, value: &str) -> Option<&'a str> {
+        let node = &self.list[*self.maker.get(value)?];
+        let near =
+            |name, expected: f32| float_of(node, name).is_some_and(|v| (v - expected).abs() <= TOLERANCE);
+        let fits = op(node) == "HardSigmoid" && near("alpha", 1.0 / 6.0) && near("beta", 0.5);
+        node.input.first().map(String::as_str).filter(|_| fits)
+    }
+
     /// The `x` if `value` is `Clip(x + 3, 0, 6)`.
     fn relu6_of_x_plus_3(&self, value: &str) -> Option<&'a str> {
         let clip = &self.list[*self.maker.get(value)?];
@@ -160,6 +176,7 @@ struct Product<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::graph::Attr;
     use crate::model::onnx::ElementType;
 
     /// 1/6 after it was a float16.
@@ -183,6 +200,22 @@ mod tests {
 
     fn ops(nodes: &[NodeProto]) -> Vec<&str> {
         nodes.iter().map(op).collect()
+    }
+
+    #[test]
+    fn a_hard_sigmoid_times_its_own_input_is_one_too() {
+        let times = |other: &'static str| {
+            let mut graph = Graph::new("g");
+            let x = graph.input("x", ElementType::Float, &[]);
+            let y = graph.input("y", ElementType::Float, &[]);
+            let slope = [("alpha", Attr::Float(1.0 / 6.0)), ("beta", Attr::Float(0.5))];
+            let gate = graph.node("HardSigmoid", &[&x], "gate", &slope);
+            let out = graph.node("Mul", &[if other == "x" { &x } else { &y }, &gate], "out", &[]);
+            graph.output(&out, ElementType::Float, &[]);
+            (rewrite(&mut graph).hard_swish, ops(&graph.proto().node).len())
+        };
+        assert_eq!(times("x"), (1, 1));
+        assert_eq!(times("y"), (0, 2), "a squeeze-and-excite gate is none");
     }
 
     #[test]

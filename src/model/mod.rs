@@ -11,6 +11,7 @@ pub mod fetch;
 pub mod graph;
 pub mod hardswish;
 pub mod home;
+pub mod import;
 pub mod metadata;
 pub mod onnx;
 pub mod recipe;
@@ -124,6 +125,9 @@ pub enum ModelError {
     /// A TF.js model cannot be translated.
     #[error(transparent)]
     Import(#[from] tfjs::ImportError),
+    /// A network cannot become a detector.
+    #[error(transparent)]
+    Network(#[from] import::ImportError),
     /// Heads cannot be decoded.
     #[error(transparent)]
     Decode(#[from] decode::DecodeError),
@@ -144,12 +148,20 @@ pub enum ModelError {
 /// A file that cannot be read, is not ONNX, is damaged, is no detector or does not describe itself; each
 /// says what was found, what was expected and what to do.
 pub fn load(path: &Path) -> Result<DetectorModel, ModelError> {
+    parse(read(path)?, path)
+}
+
+/// The bytes of a model file.
+///
+/// # Errors
+/// A file that cannot be read, or is larger than an ONNX file can be.
+pub fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
     let read = |cause| ModelError::Read { path: path.to_owned(), cause };
     if fs::metadata(path).map_err(read)?.len() > MAX_BYTES {
         let problem = "it is larger than the 2 GiB that an ONNX file can have".to_owned();
         return Err(ModelError::Damaged { path: path.to_owned(), problem });
     }
-    parse(fs::read(path).map_err(read)?, path)
+    fs::read(path).map_err(read)
 }
 
 /// As [`load`], of bytes that were read already; `path` is for messages only.

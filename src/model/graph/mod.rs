@@ -3,14 +3,18 @@
 //!
 //! What does not belong here: what the operators mean. The import, the rewrites and the decode know that.
 
+mod attributes;
 mod ops;
+mod walk;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+
+pub(super) use attributes::{attribute, float, int, ints, op, set_attribute, take_attribute};
+use walk::{collect_names, for_each_use, replace_uses};
 
 use super::onnx::{
-    AttributeProto, AttributeType, Dim, DimensionProto, ElementType, GraphProto, IR_VERSION, ModelProto,
-    NodeProto, OPSET, OperatorSetIdProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto,
-    ValueInfoProto,
+    Dim, DimensionProto, ElementType, GraphProto, IR_VERSION, ModelProto, NodeProto, OPSET,
+    OperatorSetIdProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
 };
 
 /// Why a graph is not well-formed.
@@ -74,6 +78,30 @@ impl Graph {
         Self { proto, names, frame: model }
     }
 
+    /// What the model holds beside the graph.
+    pub(super) fn frame(&self) -> &ModelProto {
+        &self.frame
+    }
+
+    /// Makes these values the outputs, whatever they are.
+    pub(super) fn set_outputs(&mut self, names: &[String]) {
+        let value = |name: &String| ValueInfoProto { name: Some(name.clone()), ..Default::default() };
+        self.proto.output = names.iter().map(value).collect();
+    }
+
+    /// Declares the graph's one input to have another height and width, which are its second and third axis.
+    pub(super) fn resize_input(&mut self, height: usize, width: usize) {
+        let tensors =
+            self.proto.input.iter_mut().filter_map(|value| value.r#type.as_mut()?.tensor_type.as_mut());
+        for dims in tensors.filter_map(|tensor| tensor.shape.as_mut()).map(|shape| &mut shape.dim) {
+            for (at, size) in [(1, height), (2, width)] {
+                if let Some(dim) = dims.get_mut(at) {
+                    dim.value = Some(Dim::Value(size as i64));
+                }
+            }
+        }
+    }
+
     /// The version of ONNX's own operators that the graph is written in.
     pub fn opset(&self) -> i64 {
         self.frame.opset().unwrap_or(OPSET)
@@ -87,6 +115,72 @@ impl Graph {
     /// The parts, for rewrites. Names that are added behind the graph's back are not known to be taken.
     pub(super) fn proto_mut(&mut self) -> &mut GraphProto {
         &mut self.proto
+    }
+
+    /// Says that the nodes are those of another version of ONNX's own operators. The format's version goes
+    /// along where it must.
+    pub(super) fn set_opset(&mut self, version: i64) {
+        let others = |set: &OperatorSetIdProto| !matches!(set.domain.as_deref(), None | Some("" | "ai.onnx"));
+        self.frame.opset_import.retain(others);
+        let own = OperatorSetIdProto { domain: Some(String::new()), version: Some(version) };
+        self.frame.opset_import.push(own);
+        self.frame.ir_version = self.frame.ir_version.max(Some(IR_VERSION));
+    }
+
+    /// The weight called `name`.
+    pub(super) fn weight(&self, name: &str) -> Option<&TensorProto> {
+        self.proto.initializer.iter().find(|weight| weight.name.as_deref() == Some(name))
+    }
+
+    /// Calls the value `name`, if there is one, something else, so that the name is free; returns what it is
+    /// called now.
+    pub(super) fn free_name(&mut self, name: &str) -> String {
+        if !self.names.contains(name) {
+            return name.to_owned();
+        }
+        let other = self.fresh(name);
+        self.rename_value(name, &other);
+        self.names.remove(name);
+        other
+    }
+
+    /// Gives a value another name, which [`Graph::fresh`] made, wherever it is made and read.
+    pub(super) fn rename_value(&mut self, old: &str, new: &str) {
+        let swap = |name: &mut String| {
+            if name == old {
+                new.clone_into(name);
+            }
+        };
+        self.replace_uses(&HashMap::from([(old.to_owned(), new.to_owned())]));
+        let proto = &mut self.proto;
+        proto.node.iter_mut().flat_map(|node| &mut node.output).for_each(swap);
+        proto
+            .input
+            .iter_mut()
+            .chain(&mut proto.output)
+            .filter_map(|value| value.name.as_mut())
+            .for_each(swap);
+        proto.initializer.iter_mut().filter_map(|weight| weight.name.as_mut()).for_each(swap);
+    }
+
+    /// Gives the output of a node a name that its readers know already.
+    pub(super) fn rename_output(&mut self, old: &str, new: &str) {
+        let outputs = self.proto.node.iter_mut().flat_map(|node| &mut node.output);
+        outputs.filter(|name| *name == old).for_each(|name| new.clone_into(name));
+    }
+
+    /// How many nodes and outputs read each value.
+    pub(super) fn readers(&self) -> HashMap<String, usize> {
+        let mut readers = HashMap::new();
+        let mut count = |name: &str| *readers.entry(name.to_owned()).or_insert(0) += 1;
+        self.proto.node.iter().for_each(|node| for_each_use(node, &mut count));
+        self.proto.output.iter().filter_map(|value| value.name.as_deref()).for_each(count);
+        readers
+    }
+
+    /// Lets all nodes that read a value of the map read the one it is mapped to, inner graphs included.
+    pub(super) fn replace_uses(&mut self, instead: &HashMap<String, String>) {
+        self.proto.node.iter_mut().for_each(|node| replace_uses(node, instead));
     }
 
     /// The graph as a model, of [`IR_VERSION`] and [`OPSET`] unless it came in a newer one.
@@ -184,7 +278,7 @@ impl Graph {
     /// # Errors
     /// The first violation.
     pub fn check(&self) -> Result<(), GraphError> {
-        check(&self.proto, &HashSet::new())
+        walk::check(&self.proto, &HashSet::new())
     }
 
     /// Removes nodes and weights that no output depends on; returns how many of them.
@@ -212,30 +306,6 @@ impl Graph {
     }
 }
 
-fn attribute(name: &str, value: Attr<'_>) -> AttributeProto {
-    let mut proto = AttributeProto { name: Some(name.to_owned()), ..Default::default() };
-    let kind = match value {
-        Attr::Int(i) => {
-            proto.i = Some(i);
-            AttributeType::Int
-        }
-        Attr::Float(f) => {
-            proto.f = Some(f);
-            AttributeType::Float
-        }
-        Attr::Ints(ints) => {
-            proto.ints = ints.to_vec();
-            AttributeType::Ints
-        }
-        Attr::Text(text) => {
-            proto.s = Some(text.as_bytes().to_vec());
-            AttributeType::String
-        }
-    };
-    proto.r#type = Some(kind as i32);
-    proto
-}
-
 fn value_info(name: &str, element: ElementType, dims: &[Dim]) -> ValueInfoProto {
     let dim = dims.iter().map(|d| DimensionProto { value: Some(d.clone()), denotation: None }).collect();
     let tensor = TensorTypeProto { elem_type: Some(element as i32), shape: Some(TensorShapeProto { dim }) };
@@ -246,82 +316,10 @@ fn value_info(name: &str, element: ElementType, dims: &[Dim]) -> ValueInfoProto 
     }
 }
 
-/// Names of the values that exist before the first node runs.
-fn given(graph: &GraphProto) -> impl Iterator<Item = &str> {
-    let inputs = graph.input.iter().filter_map(|value| value.name.as_deref());
-    let weights = graph.initializer.iter().filter_map(|weight| weight.name.as_deref());
-    let sparse = graph.sparse_initializer.iter();
-    let sparse = sparse.filter_map(|weight| weight.values.as_ref().and_then(|v| v.name.as_deref()));
-    inputs.chain(weights).chain(sparse)
-}
-
-fn subgraphs(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
-    node.attribute.iter().flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs))
-}
-
-fn collect_names(graph: &GraphProto, names: &mut HashSet<String>) {
-    names.extend(given(graph).map(str::to_owned));
-    for node in &graph.node {
-        names.extend(node.output.iter().cloned());
-        subgraphs(node).for_each(|inner| collect_names(inner, names));
-    }
-}
-
-/// Calls `found` for each value the node reads, those that its inner graphs take from outside included
-/// (and those that they make themselves, which does no harm: names are unique).
-fn for_each_use(node: &NodeProto, found: &mut dyn FnMut(&str)) {
-    node.input.iter().for_each(|name| found(name));
-    for inner in subgraphs(node) {
-        inner.output.iter().filter_map(|value| value.name.as_deref()).for_each(&mut *found);
-        inner.node.iter().for_each(|node| for_each_use(node, found));
-    }
-}
-
-fn check(graph: &GraphProto, outer: &HashSet<&str>) -> Result<(), GraphError> {
-    let mut defined = outer.clone();
-    let inputs: HashSet<&str> = graph.input.iter().filter_map(|value| value.name.as_deref()).collect();
-    let mut own: HashSet<&str> = HashSet::new();
-    for name in given(graph) {
-        // Before IR version 4, weights were listed among the inputs as well.
-        if !own.insert(name) && !inputs.contains(name) {
-            return Err(GraphError::Twice { maker: "a weight".to_owned(), value: name.to_owned() });
-        }
-        defined.insert(name);
-    }
-    for node in &graph.node {
-        let user = || format!("node {:?} ({})", node.name.as_deref().unwrap_or(""), op(node));
-        for name in node.input.iter().filter(|name| !name.is_empty()) {
-            if !defined.contains(name.as_str()) {
-                return Err(GraphError::Undefined { user: user(), value: name.clone() });
-            }
-        }
-        subgraphs(node).try_for_each(|inner| check(inner, &defined))?;
-        for name in node.output.iter().filter(|name| !name.is_empty()) {
-            if !defined.insert(name) {
-                return Err(GraphError::Twice { maker: user(), value: name.clone() });
-            }
-        }
-    }
-    for value in &graph.output {
-        let name = value.name.as_deref().unwrap_or("");
-        if !defined.contains(name) {
-            return Err(GraphError::Undefined { user: "an output".to_owned(), value: name.to_owned() });
-        }
-    }
-    Ok(())
-}
-
-/// The node's operator if it is one of ONNX's own, else nothing.
-pub(super) fn op(node: &NodeProto) -> &str {
-    match node.domain.as_deref() {
-        None | Some("" | "ai.onnx") => node.op_type.as_deref().unwrap_or(""),
-        Some(_) => "",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::onnx::AttributeProto;
     use proptest::prelude::*;
 
     fn relu_twice() -> Graph {

@@ -47,6 +47,11 @@ impl Graph {
         outputs
     }
 
+    /// The value with its axes in another order.
+    pub fn transpose(&mut self, value: &str, order: &[i64]) -> String {
+        self.node("Transpose", &[value], "transposed", &[("perm", Attr::Ints(order))])
+    }
+
     /// The values one after the other along `axis`.
     pub fn concat(&mut self, values: &[&str], axis: i64) -> String {
         self.node("Concat", values, "joined", &[("axis", Attr::Int(axis))])

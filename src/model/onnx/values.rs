@@ -11,7 +11,9 @@ use super::{Dim, DimensionProto, ModelProto, OperatorSetIdProto, TensorProto, Va
 pub enum ElementType {
     Float = 1,
     Uint8 = 2,
+    Int32 = 6,
     Int64 = 7,
+    Float16 = 10,
 }
 
 /// All element types' names, indexed by their numbers in the format.
@@ -59,6 +61,40 @@ impl TensorProto {
     /// Whether the elements lie in another file.
     pub fn is_external(&self) -> bool {
         self.data_location == Some(1)
+    }
+
+    /// The float32 elements, row by row; none for tensors of another type or with too few or many elements.
+    pub fn floats(&self) -> Option<Vec<f32>> {
+        if self.data_type != Some(ElementType::Float as i32) {
+            return None;
+        }
+        let values = match &self.raw_data {
+            Some(raw) => raw.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect(),
+            None => self.float_data.clone(),
+        };
+        Some(values).filter(|values| self.holds(values.len()))
+    }
+
+    /// The int64 elements, as [`TensorProto::floats`].
+    pub fn int64s(&self) -> Option<Vec<i64>> {
+        if self.data_type != Some(ElementType::Int64 as i32) {
+            return None;
+        }
+        let values = match &self.raw_data {
+            Some(raw) => raw.as_chunks().0.iter().map(|&bytes| i64::from_le_bytes(bytes)).collect(),
+            None => self.int64_data.clone(),
+        };
+        Some(values).filter(|values| self.holds(values.len()))
+    }
+
+    /// Whether the dimensions multiply to `count`.
+    fn holds(&self, count: usize) -> bool {
+        self.elements() == Some(count)
+    }
+
+    /// How many elements the dimensions say; none for negative ones and more than memory could hold.
+    pub fn elements(&self) -> Option<usize> {
+        self.dims.iter().try_fold(1usize, |product, &d| product.checked_mul(usize::try_from(d).ok()?))
     }
 
     /// The one float of a tensor that holds just one, with at most one dimension.

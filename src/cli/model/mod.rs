@@ -1,4 +1,6 @@
-//! `centerx model`: fetch, list and look into models.
+//! `centerx model`: fetch, make, list and look into models.
+
+mod import;
 
 use std::path::Path;
 
@@ -34,6 +36,8 @@ enum ModelCommand {
         #[arg(long)]
         force: bool,
     },
+    /// Make a detector of a CenterNet in an ONNX file.
+    Import(Box<import::Args>),
     /// List the models that can be fetched.
     List,
     /// Show what a model finds, takes and gives.
@@ -52,6 +56,7 @@ impl ModelArgs {
     pub fn run(self) -> anyhow::Result<()> {
         match self.command {
             ModelCommand::Pull { name, force } => pull(&name, force),
+            ModelCommand::Import(args) => args.run(),
             ModelCommand::List => list(),
             ModelCommand::Inspect { model } => inspect(&model),
         }

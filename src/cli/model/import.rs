@@ -1,0 +1,277 @@
+//! `centerx model import`: any CenterNet becomes a detector.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::Context;
+use clap::ValueEnum;
+
+use crate::app::{models, probe};
+use crate::cli::UsageError;
+use crate::cli::runtime::Progress;
+use crate::engine::onnx::OnnxRuntime;
+use crate::model::decode::{FAMILIES, Family, Heat};
+use crate::model::import::{self, Imported, Normalize, Options, Size};
+use crate::model::recipe::Layout;
+use crate::model::{self, DetectorModel};
+
+/// Make a detector of a CenterNet in an ONNX file: its decode becomes part of the graph.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Heads are found by their names, channels and order; what was assumed is printed. The families and their heads:\n\
+  centernet   hm (classes), wh (2, or 2 a class), [reg (2)]      Objects as Points, centerX, CenterNet-better\n\
+  ttf         hm, ltrb (4)                                       TTFNet: distances in input pixels\n\
+  centerface  hm (1), scale (2), offset (2), landmarks (10)      CenterFace\n\
+  centerpose  hm (1), wh (2), [reg (2)], hps (34), hm_hp (17), [hp_offset (2)]\n\
+  quad        hm, corners (8), [reg (2)]                         four corners as offsets from the centre\n\
+\nPixels go in as (value * SCALE - MEAN) / STD with values from 0 to 255, a channel at a time in the network's \
+own order (blue first with --bgr).\n\nExamples:\n  centerx model import yard.onnx -o yard-fused.onnx --labels yard.txt\n  \
+centerx model import ctdet_coco.onnx -o ctdet.onnx --labels coco.txt --bgr --scale 0.00392157 \\\n      \
+--mean 0.408,0.447,0.470 --std 0.289,0.274,0.278\n  \
+centerx model import centerface.onnx -o face.onnx --size 640x384 --name face")]
+pub struct Args {
+    /// The network.
+    #[arg(value_name = "IN.onnx")]
+    input: PathBuf,
+    /// The detector to write.
+    #[arg(long, short, value_name = "OUT.onnx")]
+    output: PathBuf,
+    /// The family, if it is not to be found out.
+    #[arg(long, value_name = "NAME", value_parser = family)]
+    family: Option<&'static Family>,
+    /// The value that is a head, such as hm=538; inner values of the network are allowed. May be repeated.
+    #[arg(long = "head", value_name = "HEAD=VALUE", value_parser = pair)]
+    heads: Vec<(String, String)>,
+    /// What the heatmap holds, if it is not to be found out.
+    #[arg(long, value_enum)]
+    heat: Option<HeatChoice>,
+    /// Class names, one a line, in the network's order.
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+    /// Subtracted from each channel.
+    #[arg(long, value_name = "A,B,C", value_parser = three, allow_hyphen_values = true)]
+    mean: Option<Three>,
+    /// Each channel is divided by this.
+    #[arg(long, value_name = "A,B,C", value_parser = three)]
+    std: Option<Three>,
+    /// All values are multiplied by this first.
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
+    scale: f32,
+    /// The network wants blue first.
+    #[arg(long)]
+    bgr: bool,
+    /// Where the network's channels are, if it is not to be found out.
+    #[arg(long, value_enum)]
+    layout: Option<LayoutChoice>,
+    /// Input size of the detector, such as 640x384 [default: the network's own, or 512x512].
+    #[arg(long, value_name = "WxH", value_parser = size)]
+    size: Option<Size>,
+    /// Input pixels a cell of the heatmap, to have it checked.
+    #[arg(long, value_name = "PIXELS")]
+    stride: Option<usize>,
+    /// Detections a picture [default: 100].
+    #[arg(long, value_name = "K")]
+    topk: Option<usize>,
+    /// Leave out an object that overlaps a better one of its class by more than this, 0 to 1.
+    #[arg(long, value_name = "IOU")]
+    nms: Option<f32>,
+    /// Let the network compute in float16; its decode stays in float32.
+    #[arg(long)]
+    fp16: bool,
+    /// The detector's name [default: the output's].
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// The detector's edition.
+    #[arg(long, value_name = "TEXT", default_value = "1")]
+    model_version: String,
+    /// Where the weights come from, for the metadata.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    source: String,
+    /// The weights' licence, as an SPDX expression, for the metadata.
+    #[arg(long, value_name = "SPDX", default_value = "")]
+    license: String,
+    /// Write over the output if it is there.
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum HeatChoice {
+    /// Any numbers; the sigmoid of them is the score.
+    Logits,
+    /// 0 to 1.
+    Scores,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LayoutChoice {
+    /// Channels before rows.
+    Nchw,
+    /// Channels last.
+    Nhwc,
+}
+
+type Three = [f32; 3];
+
+impl Args {
+    /// Imports, checks and writes.
+    ///
+    /// # Errors
+    /// What keeps the network from becoming a detector, or the file from being written.
+    pub fn run(self) -> anyhow::Result<()> {
+        let options = self.options()?;
+        anyhow::ensure!(
+            self.force || !self.output.exists(),
+            UsageError(format!(
+                "--output: {} is there already; --force writes over it",
+                self.output.display()
+            ))
+        );
+        let bytes = model::read(&self.input)?;
+        let runtime = models::load_runtime()?;
+        let progress = Progress::start();
+        progress.step("importing");
+        let begin = Instant::now();
+        let imported = import(&runtime, &bytes, &self.input, &options);
+        progress.end();
+        let (imported, detector) = imported?;
+        write(&self.output, &imported.bytes)?;
+        for note in &imported.notes {
+            eprintln!("note: {note}");
+        }
+        println!("{}", super::description(&detector, &self.output));
+        let simplified = imported.simplified;
+        println!(
+            "folded {} batch normalisations, {} hard-swishes; removed {} nodes and weights; {:.1} s",
+            simplified.batch_norms,
+            simplified.hard_swishes,
+            simplified.removed,
+            begin.elapsed().as_secs_f64()
+        );
+        Ok(())
+    }
+
+    fn options(&self) -> anyhow::Result<Options> {
+        let usage = |problem: String| Err(UsageError(problem).into());
+        if let Some(nms) = self.nms.filter(|nms| !(0.0..=1.0).contains(nms)) {
+            return usage(format!("--nms: {nms} is not a number from 0 to 1"));
+        }
+        let labels = match &self.labels {
+            Some(path) => {
+                let text = std::fs::read_to_string(path);
+                let text =
+                    text.map_err(|error| UsageError(format!("--labels: {}: {error}", path.display())))?;
+                Some(import::parse_labels(&text))
+            }
+            None => None,
+        };
+        let stem = self.output.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        let plain = Normalize::default();
+        Ok(Options {
+            name: self.name.clone().or(stem).unwrap_or_default(),
+            version: self.model_version.clone(),
+            family: self.family,
+            heads: self.heads.clone(),
+            heat: self.heat.map(|heat| match heat {
+                HeatChoice::Logits => Heat::Logits,
+                HeatChoice::Scores => Heat::Scores,
+            }),
+            labels,
+            layout: self.layout.map(|layout| match layout {
+                LayoutChoice::Nchw => Layout::Nchw,
+                LayoutChoice::Nhwc => Layout::Nhwc,
+            }),
+            normalize: Normalize {
+                mean: self.mean.unwrap_or(plain.mean),
+                std: self.std.unwrap_or(plain.std),
+                scale: self.scale,
+                bgr: self.bgr,
+            },
+            size: self.size,
+            stride: self.stride,
+            top_k: self.topk,
+            nms: self.nms,
+            float16: self.fp16,
+            source: self.source.clone(),
+            license: self.license.clone(),
+        })
+    }
+}
+
+/// Imports the network and sees that what comes out loads as a detector and runs.
+fn import(
+    runtime: &OnnxRuntime,
+    bytes: &[u8],
+    path: &Path,
+    options: &Options,
+) -> anyhow::Result<(Imported, DetectorModel)> {
+    let probe = |model: &[u8], batch, size| probe::probe(runtime, model, batch, size);
+    let imported =
+        import::import(bytes, path, options, &probe).with_context(|| path.display().to_string())?;
+    let detector = model::parse(imported.bytes.clone(), path)?;
+    let size = Size {
+        width: imported.metadata.input_width as usize,
+        height: imported.metadata.input_height as usize,
+    };
+    probe(&imported.bytes, 1, size)
+        .map_err(|cause| anyhow::anyhow!("the detector that was made does not run: {cause}"))?;
+    Ok((imported, detector))
+}
+
+/// The file appears whole or not at all.
+fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let fail = || format!("cannot write {}", path.display());
+    let mut file = tempfile::NamedTempFile::new_in(folder).with_context(fail)?;
+    std::io::Write::write_all(&mut file, bytes).with_context(fail)?;
+    file.persist(path).with_context(fail)?;
+    Ok(())
+}
+
+fn family(text: &str) -> Result<&'static Family, String> {
+    let names = || FAMILIES.map(|family| family.name).join(", ");
+    Family::by_name(text).ok_or_else(|| format!("the families are {}", names()))
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (head, value) = text.split_once('=').ok_or("expected HEAD=VALUE, such as hm=538")?;
+    let known =
+        |head: &str| head == "hm" || FAMILIES.iter().any(|f| f.heads.iter().any(|spec| spec.name == head));
+    if !known(head) {
+        return Err(format!("{head:?} is no head of any family; see --help"));
+    }
+    Ok((head.to_owned(), value.to_owned()))
+}
+
+fn three(text: &str) -> Result<Three, String> {
+    let numbers = text.split(',').map(|number| number.trim().parse::<f32>());
+    let numbers = numbers.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
+    match numbers[..] {
+        [all] => Ok([all; 3]),
+        [a, b, c] => Ok([a, b, c]),
+        _ => Err("expected three numbers with commas between, or one for all".to_owned()),
+    }
+}
+
+fn size(text: &str) -> Result<Size, String> {
+    let sides = text.split_once(['x', 'X']).and_then(|(w, h)| Size::new(w.parse().ok()?, h.parse().ok()?));
+    sides.ok_or_else(|| "expected WIDTHxHEIGHT in pixels, up to 8192 each, such as 640x384".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_read_or_refused_with_what_is_expected() {
+        assert_eq!(size("640x384"), Ok(Size { width: 640, height: 384 }));
+        assert!(size("640").unwrap_err().contains("WIDTHxHEIGHT"));
+        assert!(size("0x9000").is_err());
+        assert_eq!(three("0.5, -1,2"), Ok([0.5, -1.0, 2.0]));
+        assert_eq!(three("0.5"), Ok([0.5; 3]));
+        assert!(three("1,2").unwrap_err().contains("three numbers"));
+        assert_eq!(pair("wh=/head/wh=1"), Ok(("wh".into(), "/head/wh=1".into())));
+        assert!(pair("whh=1").unwrap_err().contains("no head"));
+        assert!(family("yolo").unwrap_err().contains("centernet, ttf"));
+    }
+}
