@@ -222,7 +222,9 @@ fn import(
 fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let fail = || format!("cannot write {}", path.display());
-    let mut file = tempfile::NamedTempFile::new_in(folder).with_context(fail)?;
+    // Temporary files are for their owner alone; this one is to be read like any other.
+    let for_all = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    let mut file = tempfile::Builder::new().permissions(for_all).tempfile_in(folder).with_context(fail)?;
     std::io::Write::write_all(&mut file, bytes).with_context(fail)?;
     file.persist(path).with_context(fail)?;
     Ok(())

@@ -252,7 +252,8 @@ impl Graph {
     ) {
         self.proto.node.push(NodeProto {
             input: inputs.iter().map(|&i| i.to_owned()).collect(),
-            name: outputs.first().cloned(),
+            // ONNX Runtime wants nodes' names to be unique, and a foreign graph has its own.
+            name: outputs.first().map(|output| format!("centerx/{output}")),
             output: outputs.to_vec(),
             op_type: Some(op.to_owned()),
             attribute: attributes.iter().map(|&(name, value)| attribute(name, value)).collect(),
@@ -344,7 +345,10 @@ mod tests {
         let mut graph = relu_twice();
         graph.proto_mut().node.swap(0, 1);
         let error = graph.check().unwrap_err();
-        assert_eq!(error.to_string(), r#"node "b" (Relu) uses the value "a", which nothing before it makes"#);
+        assert_eq!(
+            error.to_string(),
+            r#"node "centerx/b" (Relu) uses the value "a", which nothing before it makes"#
+        );
     }
 
     #[test]
