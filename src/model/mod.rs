@@ -7,6 +7,7 @@
 pub mod coco;
 mod contract;
 pub mod decode;
+pub mod face;
 pub mod fetch;
 pub mod graph;
 pub mod hardswish;

@@ -394,3 +394,6 @@ fn fixed_batch(cause: String) -> ImportError {
         cure: "a batch of one is written down somewhere inside it: export it again with a dynamic batch axis",
     }
 }
+
+#[cfg(test)]
+mod tests;
