@@ -145,9 +145,11 @@ impl<'a> Nodes<'a> {
     /// The `x` if `value` is `HardSigmoid(x)` with the slope of hard-swish, which is how PyTorch exports it.
     fn hard_sigmoid_of(&self, value: &str) -> Option<&'a str> {
         let node = &self.list[*self.maker.get(value)?];
-        let near =
-            |name, expected: f32| float_of(node, name).is_some_and(|v| (v - expected).abs() <= TOLERANCE);
-        let fits = op(node) == "HardSigmoid" && near("alpha", 1.0 / 6.0) && near("beta", 0.5);
+        // What an attribute is that is not there, ONNX's operator list says.
+        let near = |name, default: f32, expected: f32| {
+            (float_of(node, name).unwrap_or(default) - expected).abs() <= TOLERANCE
+        };
+        let fits = op(node) == "HardSigmoid" && near("alpha", 0.2, 1.0 / 6.0) && near("beta", 0.5, 0.5);
         node.input.first().map(String::as_str).filter(|_| fits)
     }
 
@@ -208,7 +210,7 @@ mod tests {
             let mut graph = Graph::new("g");
             let x = graph.input("x", ElementType::Float, &[]);
             let y = graph.input("y", ElementType::Float, &[]);
-            let slope = [("alpha", Attr::Float(1.0 / 6.0)), ("beta", Attr::Float(0.5))];
+            let slope = [("alpha", Attr::Float(1.0 / 6.0))];
             let gate = graph.node("HardSigmoid", &[&x], "gate", &slope);
             let out = graph.node("Mul", &[if other == "x" { &x } else { &y }, &gate], "out", &[]);
             graph.output(&out, ElementType::Float, &[]);

@@ -60,6 +60,11 @@ impl Heads {
         self.regressions.get(at).and_then(Option::as_ref)
     }
 
+    /// All heads that are there, the heatmap first.
+    pub fn all(&self) -> impl Iterator<Item = &Head> {
+        [Some(&self.heatmap)].into_iter().chain(self.regressions.iter().map(Option::as_ref)).flatten()
+    }
+
     /// The joints' heatmap of a pose network.
     fn joint_heat(&self) -> Head {
         self.regression(3).clone()

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::{ImportError, Probed};
 use crate::model::graph::{Graph, op};
-use crate::model::onnx::ElementType;
+use crate::model::onnx::{ElementType, NodeProto};
 
 /// Shapes that were written down for the old size, and the first axis of `Reshape`s that held the old batch.
 pub(super) fn free_batch(graph: &mut Graph, batch: Option<i64>) {
@@ -36,12 +36,21 @@ pub(super) fn free_batch(graph: &mut Graph, batch: Option<i64>) {
 
 /// The values that `Resize` nodes with a fixed target size read.
 pub(super) fn fixed_resizes(graph: &Graph) -> Vec<String> {
-    let fixed = graph.proto().node.iter().filter(|node| op(node) == "Resize" && sizes(graph, node).is_some());
+    let fixed =
+        graph.proto().node.iter().filter(|node| op(node) == "Resize" && target(graph, node).is_some());
     fixed.filter_map(|node| node.input.first().cloned()).collect()
 }
 
-fn sizes(graph: &Graph, node: &crate::model::onnx::NodeProto) -> Option<Vec<i64>> {
-    graph.weight(node.input.get(3)?)?.int64s().filter(|sizes| sizes.len() == 4)
+/// Height and width that a `Resize` is told, if they are numbers: in a constant, or in one joined to the batch
+/// and channels worked out at run time, as PyTorch exports `interpolate(size=...)`.
+fn target(graph: &Graph, node: &NodeProto) -> Option<[i64; 2]> {
+    let told = node.input.get(3)?;
+    let last_two = |name: &String| graph.weight(name)?.int64s()?.last_chunk().copied();
+    let joined = || {
+        let concat = graph.proto().node.iter().find(|node| node.output.contains(told))?;
+        concat.input.last().filter(|_| op(concat) == "Concat").and_then(last_two)
+    };
+    last_two(told).or_else(joined)
 }
 
 /// Gives `Resize` nodes factors instead of target sizes; `shapes` are those of what they read at the size the
@@ -52,13 +61,13 @@ pub(super) fn free_resizes(graph: &mut Graph, shapes: &[Probed]) -> Result<(), I
         if op(node) != "Resize" {
             continue;
         }
-        let Some(target) = sizes(graph, node) else { continue };
+        let Some(target) = target(graph, node) else { continue };
         let read = shapes.iter().find(|probed| Some(&probed.name) == node.input.first());
         let Some(&[_, _, height, width]) = read.map(|probed| &probed.shape[..]) else {
             return Err(ImportError::of(node, "resizes something other than a feature map".to_owned()));
         };
         let factor = |to: i64, from: i64| to as f32 / from.max(1) as f32;
-        let factors = [1.0, 1.0, factor(target[2], height), factor(target[3], width)];
+        let factors = [1.0, 1.0, factor(target[0], height), factor(target[1], width)];
         let factors = graph.floats("resize_factors", &[4], &factors);
         let node = &mut graph.proto_mut().node[at];
         node.input.truncate(2);
@@ -90,6 +99,18 @@ mod tests {
         let shape = |at: usize| graph.weight(&graph.proto().node[at].input[1]).unwrap().int64s().unwrap();
         assert_eq!([shape(0), shape(1)], [vec![0, -1], vec![-1]]);
         assert_eq!(graph.proto().output[0].to_string(), "reshaped_2 float32 of any shape");
+    }
+
+    #[test]
+    fn a_target_may_be_joined_to_a_shape() {
+        let mut graph = Graph::new("g");
+        let x = graph.input("x", ElementType::Float, &[]);
+        let kept = graph.input("kept", ElementType::Int64, &[Dim::Value(2)]);
+        let sizes = graph.int64s("sizes", &[2], &[32, 48]);
+        let sizes = graph.concat(&[&kept, &sizes], 0);
+        let y = graph.node("Resize", &[&x, "", "", &sizes], "y", &[]);
+        graph.output(&y, ElementType::Float, &[]);
+        assert_eq!(target(&graph, &graph.proto().node[1]), Some([32, 48]));
     }
 
     #[test]

@@ -188,8 +188,14 @@ impl Import<'_> {
         let recognized = heads::recognize(&probed, self.options)?;
         let family = recognized.family;
         let heads = self.heads(&graph, recognized, &probed, size)?;
-        graph.proto_mut().output.clear();
-        self.choose_precision(&mut graph, &entry, &heads, &probed)?;
+        let mut values: Vec<String> = heads.all().map(|head| head.value.clone()).collect();
+        values.sort_unstable();
+        values.dedup();
+        // What came after the heads is dead now; what the decode adds declares the output there will be.
+        graph.set_outputs(&values);
+        graph.remove_dead();
+        graph.set_outputs(&[]);
+        self.choose_precision(&mut graph, &entry, &values, &probed)?;
         let top_k = self.top_k(&heads);
         decode::append(&mut graph, family, &heads, Choice { top_k, nms: self.options.nms })?;
         graph.remove_dead();
@@ -341,19 +347,14 @@ impl Import<'_> {
         &self,
         graph: &mut Graph,
         entry: &str,
-        heads: &Heads,
+        heads: &[String],
         probed: &[Probed],
     ) -> Result<(), ImportError> {
-        let all =
-            [Some(&heads.heatmap)].into_iter().chain(heads.regressions.iter().map(Option::as_ref)).flatten();
-        let mut values: Vec<String> = all.map(|head| head.value.clone()).collect();
-        values.sort_unstable();
-        values.dedup();
         let is_half = probed.iter().any(|p| p.element == ElementType::Float16 as i32);
         match (self.options.float16, is_half) {
-            (true, false) => half::to_half(graph, entry, &values),
+            (true, false) => half::to_half(graph, entry, heads),
             (_, true) => {
-                half::heads_to_float(graph, &values);
+                half::heads_to_float(graph, heads);
                 Ok(())
             }
             (false, false) => Ok(()),
