@@ -10,15 +10,15 @@ need_fetchers
 fetch_samples
 fetch_bikes
 
-# The foreign clients of the tests: Python's gRPC.
-requirements=$root/docs/clients/python/requirements.txt
-if ! cmp -s "$requirements" "$cache/venv/requirements.txt"; then
+# The foreign programs of the tests: Python's gRPC, and COCO's own metric.
+requirements=("$root/docs/clients/python/requirements.txt" "$root/tests/support/python/requirements.txt")
+if ! cat "${requirements[@]}" | cmp -s - "$cache/venv/requirements.txt"; then
     say "making a Python environment for the foreign clients"
     rm -rf "$cache/venv"
     python3 -m venv "$cache/venv"
-    "$cache/venv/bin/python" -m pip install -q -r "$requirements" >"$(log venv)" 2>&1 ||
+    "$cache/venv/bin/python" -m pip install -q "${requirements[@]/#/--requirement=}" >"$(log venv)" 2>&1 ||
         die "the Python packages cannot be installed; is there a network? See $(log venv)"
-    cp "$requirements" "$cache/venv/requirements.txt"
+    cat "${requirements[@]}" >"$cache/venv/requirements.txt"
 fi
 export CENTERX_TEST_PYTHON=$cache/venv/bin/python
 

@@ -17,6 +17,7 @@ pub mod cli;
 pub mod config;
 pub mod detection;
 pub mod engine;
+pub mod eval;
 pub mod frame;
 pub mod http;
 pub mod ingest;

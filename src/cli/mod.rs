@@ -13,6 +13,7 @@ use crate::telemetry::{self, LogFormat};
 
 pub mod bench;
 pub mod detect;
+pub mod eval;
 pub mod model;
 pub mod runtime;
 pub mod serve;
@@ -44,6 +45,8 @@ enum Command {
     Watch(watch::Args),
     /// Detect in pictures and video files.
     Detect(detect::Args),
+    /// Score a model against labels or against a better model.
+    Eval(eval::Args),
     /// Fetch, list and inspect models.
     Model(model::ModelArgs),
     /// Fetch and find the ONNX Runtime library.
@@ -62,6 +65,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Serve(args) => args.run(),
         Command::Watch(args) => args.run(),
         Command::Detect(args) => args.run(),
+        Command::Eval(args) => args.run(),
         Command::Model(args) => args.run(),
         Command::Runtime(args) => args.run(),
         Command::Bench(args) => args.run(),

@@ -1,0 +1,128 @@
+//! `centerx eval`: how good a model is, against labels or against a better model.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::Context;
+
+use crate::detection::ModelInfo;
+use crate::eval::report::{Outcome, Report, Run};
+
+use super::UsageError;
+
+mod labels;
+mod lanes;
+mod source;
+mod table;
+mod teacher;
+
+/// Score a model against labels (COCO's average precision) or against a better model.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    centerx eval --model coco --annotations instances_val2017.json --images val2017\n  \
+    centerx eval --model ./yard.onnx --annotations yard.json --images yard --json report.json\n  \
+    centerx eval --model ./small.onnx --teacher coco --images yard.mp4 --every 10\n\n\
+    docs/evaluation.md says what the numbers mean.")]
+pub struct Args {
+    /// The model: the name of a pulled one or an ONNX file.
+    #[arg(long)]
+    model: String,
+    /// Ground truth in COCO's JSON (instances_*.json).
+    #[arg(
+        long,
+        value_name = "FILE",
+        required_unless_present = "teacher",
+        conflicts_with_all = ["teacher", "score", "teacher_score", "frames", "every"]
+    )]
+    annotations: Option<PathBuf>,
+    /// The folder of pictures; with --teacher, folders of pictures and video files.
+    #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
+    images: Vec<PathBuf>,
+    /// Look at the first pictures or frames only, so many in all.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+    /// Leave out pictures that are missing or damaged, and count them, instead of giving up.
+    #[arg(long)]
+    skip_unreadable: bool,
+    /// Write a report to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Pictures looked at side by side; 0 means one a core.
+    #[arg(long, default_value_t = 0, value_name = "COUNT")]
+    lanes: usize,
+    #[command(flatten)]
+    labels: labels::LabelSettings,
+    #[command(flatten)]
+    teacher: teacher::TeacherSettings,
+}
+
+impl Args {
+    /// Looks at every picture, prints tables, writes the report.
+    ///
+    /// # Errors
+    /// Input that cannot be used, named; a missing model or runtime.
+    pub fn run(self) -> anyhow::Result<()> {
+        if let Some(path) = &self.json {
+            // Before an hour of work, not after it.
+            let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+            file.map_err(|error| {
+                UsageError(format!("--json: {} cannot be written: {error}", path.display()))
+            })?;
+        }
+        let evaluated = match &self.annotations {
+            Some(annotations) => labels::evaluate(&self, annotations)?,
+            None => teacher::evaluate(&self)?,
+        };
+        let report = Report {
+            centerx: env!("CARGO_PKG_VERSION"),
+            date: SystemTime::now(),
+            model: (&evaluated.model).into(),
+            run: evaluated.run,
+            outcome: evaluated.outcome,
+            notes: evaluated.notes,
+        };
+        println!("{}", table::text(&report));
+        if let Some(path) = &self.json {
+            let text = serde_json::to_string_pretty(&report)? + "\n";
+            std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+            eprintln!("wrote {}", path.display());
+        }
+        Ok(())
+    }
+}
+
+/// What either kind of evaluation gives.
+struct Evaluated {
+    model: ModelInfo,
+    run: Run,
+    outcome: Outcome,
+    notes: Vec<String>,
+}
+
+/// Refuses what is not a score.
+fn check_score(option: &str, score: f32) -> Result<(), UsageError> {
+    let is_score = (0.0..=1.0).contains(&score);
+    is_score.then_some(()).ok_or_else(|| UsageError(format!("{option}: {score} is not a number from 0 to 1")))
+}
+
+/// Refuses pictures that cannot be read: the first few are named.
+fn refuse_unreadable(left_out: &[PathBuf], why: &str) -> Result<(), UsageError> {
+    const SHOWN: usize = 5;
+    if left_out.is_empty() {
+        return Ok(());
+    }
+    let shown: Vec<_> = left_out.iter().take(SHOWN).map(|path| path.display().to_string()).collect();
+    let more = left_out.len().saturating_sub(SHOWN);
+    let more = if more == 0 { String::new() } else { format!(", and {more} more") };
+    Err(UsageError(format!(
+        "{} pictures {why}: {}{more}; check --images, or leave them out with --skip-unreadable",
+        left_out.len(),
+        shown.join(", ")
+    )))
+}
+
+fn refuse_nothing_left(pictures: usize, images: &Path) -> Result<(), UsageError> {
+    (pictures > 0)
+        .then_some(())
+        .ok_or_else(|| UsageError(format!("{}: no picture can be read", images.display())))
+}
