@@ -274,7 +274,9 @@ impl fmt::Display for Name<'_> {
 fn is_sound(instance: &RawInstance) -> bool {
     let [_, _, width, height] = instance.bbox;
     let area = instance.area.unwrap_or(0.0);
-    instance.bbox.iter().all(|value| value.is_finite()) && width >= 0.0 && height >= 0.0 && area >= 0.0
+    // The product, too: 1e200 is a number, its square is not.
+    let is_finite = instance.bbox.iter().all(|value| value.is_finite()) && (width * height).is_finite();
+    is_finite && width >= 0.0 && height >= 0.0 && area >= 0.0
 }
 
 /// What is odd but does no harm, or is the data set's own matter.

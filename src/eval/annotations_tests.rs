@@ -105,6 +105,7 @@ fn references_must_lead_somewhere() {
 fn boxes_have_sizes() {
     let message = refusal("/annotations/0/bbox", json!([1, 2, -30, 40]));
     assert!(message.contains("annotation 1 in a.jpg has the box [1.0, 2.0, -30.0, 40.0]"), "{message}");
+    assert!(refusal("/annotations/0/bbox", json!([1, 2, 1e200, 1e200])).contains("has the box"));
     assert!(refusal("/annotations/0/area", json!(-1)).contains("area -1"));
     assert!(refusal("/annotations/0/bbox", json!([1, 2, 30])).contains("not COCO"));
     assert!(refusal("/annotations/0/bbox", Value::Null).contains("not COCO"));

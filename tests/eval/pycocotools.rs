@@ -164,6 +164,22 @@ fn random_data_sets_score_as_by_pycocotools() {
     }
 }
 
+/// pycocotools takes an annotation with the id 0 for never found, and counts the last of those that share an
+/// id for each of them. Here an id is a name and nothing else.
+#[test]
+fn the_ids_of_annotations_do_not_matter() {
+    let data = data_set(9);
+    let with_ids = |id: fn(usize) -> usize| {
+        let mut truth = data.truth.clone();
+        let instances = truth["annotations"].as_array_mut().unwrap();
+        instances.iter_mut().enumerate().for_each(|(index, one)| one["id"] = json!(id(index)));
+        score(&Annotations::parse(truth.to_string().as_bytes()).unwrap(), &data.found).unwrap()
+    };
+    let plain = with_ids(|index| index + 1);
+    assert_eq!(with_ids(|index| index), plain);
+    assert_eq!(with_ids(|index| index / 2), plain);
+}
+
 #[test]
 fn a_model_that_finds_nothing_of_one_class_scores_as_by_pycocotools() {
     let mut data = data_set(5);

@@ -46,7 +46,7 @@ pub fn evaluate(args: &Args, path: &Path) -> anyhow::Result<Evaluated> {
         .map_err(|error| UsageError(format!("model {} on {}: {error}", args.model, path.display())))?;
     let start = Instant::now();
     let (looked, damaged): (Vec<Looked>, Vec<PathBuf>) = look(args, &model, &classes, folder, &present)?;
-    let seconds = start.elapsed().as_secs_f64();
+    let seconds = super::seconds_since(start);
     super::refuse_nothing_left(looked.len(), folder)?;
 
     let mut notes = annotations.notes.clone();

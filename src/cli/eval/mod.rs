@@ -1,7 +1,7 @@
 //! `centerx eval`: how good a model is, against labels or against a better model.
 
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use anyhow::Context;
 
@@ -62,13 +62,8 @@ impl Args {
     /// # Errors
     /// Input that cannot be used, named; a missing model or runtime.
     pub fn run(self) -> anyhow::Result<()> {
-        if let Some(path) = &self.json {
-            // Before an hour of work, not after it.
-            let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
-            file.map_err(|error| {
-                UsageError(format!("--json: {} cannot be written: {error}", path.display()))
-            })?;
-        }
+        // Before an hour of work, not after it.
+        self.json.as_deref().map_or(Ok(()), check_target)?;
         let evaluated = match &self.annotations {
             Some(annotations) => labels::evaluate(&self, annotations)?,
             None => teacher::evaluate(&self)?,
@@ -97,6 +92,25 @@ struct Evaluated {
     run: Run,
     outcome: Outcome,
     notes: Vec<String>,
+}
+
+/// Refuses a report that has nowhere to go.
+fn check_target(path: &Path) -> Result<(), UsageError> {
+    let refuse =
+        |why: String| Err(UsageError(format!("--json: {} cannot be written: {why}", path.display())));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if path.is_dir() {
+        refuse("it is a folder; name a file".to_owned())
+    } else if !folder.is_dir() {
+        refuse(format!("there is no folder {}", folder.display()))
+    } else {
+        Ok(())
+    }
+}
+
+/// To the millisecond.
+fn seconds_since(start: Instant) -> f64 {
+    (start.elapsed().as_secs_f64() * 1e3).round() / 1e3
 }
 
 /// Refuses what is not a score.

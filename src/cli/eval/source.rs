@@ -30,7 +30,10 @@ pub struct Frames {
     pub most: u64,
 }
 
-/// The pictures of a folder, by name; or the file itself if it is one.
+/// The pictures of a folder, by name; at least one.
+///
+/// # Errors
+/// A folder that cannot be read, or has none.
 pub fn pictures(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let refuse = |error| UsageError(format!("--images: {} cannot be read: {error}", folder.display()));
     let mut files = Vec::new();
@@ -76,10 +79,6 @@ impl Input {
     fn open(path: &Path, frames: Frames) -> anyhow::Result<Self> {
         if path.is_dir() {
             return Ok(Self::Files(pictures(path)?.into_iter()));
-        }
-        if !path.is_file() {
-            let problem = format!("--images: there is no such file or folder: {}", path.display());
-            return Err(UsageError(problem).into());
         }
         if is_picture(path) {
             return Ok(Self::Files(vec![path.to_owned()].into_iter()));
@@ -129,18 +128,20 @@ pub struct Shots {
 }
 
 impl Shots {
-    /// Opens the first of `inputs` and sees that the others are there.
+    /// Opens the first of `inputs`, and sees that all are there.
     ///
     /// # Errors
     /// An input that is missing, an empty folder, a file that is no video.
     pub fn open(inputs: &[PathBuf], frames: Frames) -> anyhow::Result<Self> {
-        for input in inputs.iter().skip(1) {
+        // Before an hour of work, not after it.
+        for input in inputs {
+            let there = if input.is_dir() { !pictures(input)?.is_empty() } else { input.is_file() };
             anyhow::ensure!(
-                input.exists(),
+                there,
                 UsageError(format!("--images: there is no such file or folder: {}", input.display()))
             );
         }
-        let mut waiting = inputs.iter().cloned().collect::<VecDeque<_>>();
+        let mut waiting = VecDeque::from(inputs.to_vec());
         let first = waiting.pop_front().context("no input was given")?;
         Ok(Self { current: Input::open(&first, frames)?, waiting, frames })
     }

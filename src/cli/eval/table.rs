@@ -41,7 +41,7 @@ pub fn text(report: &Report) -> String {
         parts.push(format!("left out, missing or damaged ({}): {}", names.len(), listed(&names)));
     }
     parts.extend(report.notes.iter().map(|note| format!("note: {note}")));
-    parts.join("\n")
+    parts.join("\n").trim_end().to_owned()
 }
 
 fn coco_text(coco: &Coco) -> Vec<String> {

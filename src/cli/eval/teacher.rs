@@ -51,7 +51,7 @@ pub fn evaluate(args: &Args) -> anyhow::Result<Evaluated> {
 
     let start = Instant::now();
     let Looked { agreements, pictures, left_out } = look(args, (&student, &teacher), &shared, shots)?;
-    let seconds = start.elapsed().as_secs_f64();
+    let seconds = super::seconds_since(start);
     super::refuse_nothing_left(pictures, &args.images[0])?;
     let classes = shared.names.iter().zip(agreements.classes());
     let outcome = Teacher {
