@@ -286,11 +286,13 @@ fn notes(instances: &[RawInstance]) -> Vec<String> {
     let place = |one: &RawInstance| (one.image_id, one.category_id, one.bbox.map(f64::to_bits));
     let boxes = repeated(instances, place).count();
     let empty = instances.iter().filter(|one| one.bbox[2] * one.bbox[3] == 0.0).count();
-    let note = |count: usize, what: &str| (count > 0).then(|| format!("{count} annotations {what}"));
+    let note = |count: usize, what: &str, so: &str| {
+        (count > 0).then(|| format!("annotations {what}: {count}; {so}"))
+    };
     [
-        note(ids, "have the id of an earlier one; each counts by itself"),
-        note(boxes, "repeat an earlier one's picture, category and box; each counts as an object"),
-        note(empty, "have a box without area, which no detection can match"),
+        note(ids, "with the id of an earlier one", "each counts by itself"),
+        note(boxes, "with an earlier one's picture, category and box", "each counts as an object"),
+        note(empty, "with a box without area", "no detection can match them"),
     ]
     .into_iter()
     .flatten()

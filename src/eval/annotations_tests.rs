@@ -120,8 +120,11 @@ fn oddities_are_noted() {
     file["annotations"].as_array_mut().unwrap().push(again);
     file["annotations"][1]["bbox"] = json!([1, 1, 0, 5]);
     let notes = parse(&file).unwrap().notes.join("; ");
-    assert!(notes.contains("1 annotations have the id") && notes.contains("without area"), "{notes}");
-    assert!(notes.contains("repeat an earlier one's"), "{notes}");
+    assert!(
+        notes.contains("with the id of an earlier one: 1;") && notes.contains("without area: 1;"),
+        "{notes}"
+    );
+    assert!(notes.contains("with an earlier one's picture, category and box: 1;"), "{notes}");
 }
 
 #[test]

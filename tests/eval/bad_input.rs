@@ -104,6 +104,7 @@ fn arguments_that_make_no_sense_are_refused() {
         (["--min-score", "7"], "--min-score: 7"),
         (["--min-score", "NaN"], "--min-score: NaN"),
         (["--json", "/no-such-folder/report.json"], "--json: /no-such-folder"),
+        (["--json", &labels], "it is one of the inputs"),
         (["--limit", "0"], "--limit"),
         (["--every", "2"], "cannot be used with"),
     ] {

@@ -58,7 +58,7 @@ fn the_table_tells_the_numbers_and_the_classes_that_one_side_has() {
     let output = run(&["eval", "--model", "coco", "--annotations", &path, "--images", scene.images()]);
     let text = String::from_utf8(output.stdout.clone()).unwrap();
     assert!(output.status.success(), "{}", errors(&output));
-    for part in ["AP50", "AR100", "PERSON", "wheelbarrow", "1 pictures", "so left out (7"] {
+    for part in ["AP50", "AR100", "PERSON", "wheelbarrow", "1 picture ", "so left out (7"] {
         assert!(text.contains(part), "no {part:?} in {text}");
     }
 }
@@ -78,7 +78,7 @@ fn pictures_that_cannot_be_read_are_left_out_on_request_only() {
 
     std::fs::remove_file(&scene.pictures[0]).unwrap();
     let message = errors(&evaluate());
-    assert!(message.contains("1 pictures of the annotations are missing"), "{message}");
+    assert!(message.contains("pictures of the annotations that are missing: 1 ("), "{message}");
     assert!(message.contains("0000.png"), "{message}");
 
     let report = scene.report(&[&arguments[..], &["--skip-unreadable"]].concat());

@@ -37,7 +37,7 @@ pub fn evaluate(args: &Args, path: &Path) -> anyhow::Result<Evaluated> {
         annotations.images.iter().partition(|image| folder.join(&image.file_name).is_file());
     let missing: Vec<PathBuf> = missing.iter().map(|image| folder.join(&image.file_name)).collect();
     if !args.skip_unreadable {
-        super::refuse_unreadable(&missing, "of the annotations are missing")?;
+        super::refuse_missing(&missing)?;
     }
     super::refuse_nothing_left(present.len(), folder)?;
 
@@ -136,7 +136,7 @@ fn size_note(annotations: &Annotations, looked: &[Looked]) -> Option<String> {
     });
     let first = other.next()?;
     Some(format!(
-        "{} pictures have another size than the annotations say ({first}), so their boxes may lie elsewhere",
+        "pictures of another size than the annotations say: {} ({first}); their boxes may lie elsewhere",
         other.count() + 1
     ))
 }

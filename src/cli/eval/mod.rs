@@ -6,6 +6,7 @@ use std::time::{Instant, SystemTime};
 use anyhow::Context;
 
 use crate::detection::ModelInfo;
+use crate::eval::listed;
 use crate::eval::report::{Outcome, Report, Run};
 
 use super::UsageError;
@@ -63,7 +64,7 @@ impl Args {
     /// Input that cannot be used, named; a missing model or runtime.
     pub fn run(self) -> anyhow::Result<()> {
         // Before an hour of work, not after it.
-        self.json.as_deref().map_or(Ok(()), check_target)?;
+        self.json.as_deref().map_or(Ok(()), |path| self.check_target(path))?;
         let evaluated = match &self.annotations {
             Some(annotations) => labels::evaluate(&self, annotations)?,
             None => teacher::evaluate(&self)?,
@@ -84,6 +85,26 @@ impl Args {
         }
         Ok(())
     }
+
+    /// Refuses a report that has nowhere to go, or would go over an input.
+    fn check_target(&self, path: &Path) -> Result<(), UsageError> {
+        let refuse =
+            |why: String| Err(UsageError(format!("--json: {} cannot be written: {why}", path.display())));
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let inputs = self.images.iter().chain(&self.annotations);
+        let target = path.canonicalize();
+        if path.is_dir() {
+            refuse("it is a folder; name a file".to_owned())
+        } else if !folder.is_dir() {
+            refuse(format!("there is no folder {}", folder.display()))
+        } else if target.is_ok_and(|target| {
+            inputs.map(|input| input.canonicalize()).any(|input| input.is_ok_and(|input| input == target))
+        }) {
+            refuse("it is one of the inputs; name another file".to_owned())
+        } else {
+            Ok(())
+        }
+    }
 }
 
 /// What either kind of evaluation gives.
@@ -92,20 +113,6 @@ struct Evaluated {
     run: Run,
     outcome: Outcome,
     notes: Vec<String>,
-}
-
-/// Refuses a report that has nowhere to go.
-fn check_target(path: &Path) -> Result<(), UsageError> {
-    let refuse =
-        |why: String| Err(UsageError(format!("--json: {} cannot be written: {why}", path.display())));
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if path.is_dir() {
-        refuse("it is a folder; name a file".to_owned())
-    } else if !folder.is_dir() {
-        refuse(format!("there is no folder {}", folder.display()))
-    } else {
-        Ok(())
-    }
 }
 
 /// To the millisecond.
@@ -119,19 +126,17 @@ fn check_score(option: &str, score: f32) -> Result<(), UsageError> {
     is_score.then_some(()).ok_or_else(|| UsageError(format!("{option}: {score} is not a number from 0 to 1")))
 }
 
-/// Refuses pictures that cannot be read: the first few are named.
-fn refuse_unreadable(left_out: &[PathBuf], why: &str) -> Result<(), UsageError> {
-    const SHOWN: usize = 5;
-    if left_out.is_empty() {
+/// Refuses pictures that are listed but not there: the first few are named.
+fn refuse_missing(missing: &[PathBuf]) -> Result<(), UsageError> {
+    if missing.is_empty() {
         return Ok(());
     }
-    let shown: Vec<_> = left_out.iter().take(SHOWN).map(|path| path.display().to_string()).collect();
-    let more = left_out.len().saturating_sub(SHOWN);
-    let more = if more == 0 { String::new() } else { format!(", and {more} more") };
+    let names: Vec<_> = missing.iter().map(|path| path.display().to_string()).collect();
     Err(UsageError(format!(
-        "{} pictures {why}: {}{more}; check --images, or leave them out with --skip-unreadable",
-        left_out.len(),
-        shown.join(", ")
+        "pictures of the annotations that are missing: {} ({}); check --images, or leave them out with \
+         --skip-unreadable",
+        names.len(),
+        listed(&names)
     )))
 }
 

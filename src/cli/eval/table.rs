@@ -25,9 +25,10 @@ const METRICS: [(&str, &str); 12] = [
 pub fn text(report: &Report) -> String {
     let run = &report.run;
     let mut parts = vec![format!(
-        "{} on {} pictures in {:.1} s ({:.1} a second), {}",
+        "{} on {} picture{} in {:.1} s ({:.1} a second), {}",
         report.model.name,
         run.pictures,
+        if run.pictures == 1 { "" } else { "s" },
         run.seconds,
         run.pictures as f64 / run.seconds.max(1e-9),
         report.model.engine
@@ -46,7 +47,7 @@ pub fn text(report: &Report) -> String {
 
 fn coco_text(coco: &Coco) -> Vec<String> {
     let counts =
-        format!("{} instances, {} crowds, {} detections", coco.instances, coco.crowds, coco.detections);
+        format!("instances: {}, crowds: {}, detections: {}", coco.instances, coco.crowds, coco.detections);
     let mut metrics = table(&["", "", ""]);
     for (name, meaning) in METRICS {
         let value = coco.metrics.get(name).copied().flatten();
@@ -64,7 +65,10 @@ fn coco_text(coco: &Coco) -> Vec<String> {
         coco.classes.iter().filter(|class| class.instances == 0).map(|class| class.name.clone()).collect();
     let mut parts = vec![counts, metrics.to_string(), String::new(), classes.to_string(), String::new()];
     parts.extend(unless_empty("no instances of", &without));
-    parts.extend(unless_empty("the model does not know, so all missed", &coco.only_in_dataset));
+    parts.extend(unless_empty(
+        "unknown to the model, so their objects count as missed",
+        &coco.only_in_dataset,
+    ));
     parts.extend(unless_empty("not in the data set, so left out", &coco.only_in_model));
     parts
 }
