@@ -55,6 +55,16 @@ pub struct Landmark {
     pub score: f32,
 }
 
+impl Landmark {
+    /// The score from which on a landmark is drawn and counted as seen; below it, it is a guess.
+    pub const SEEN: f32 = 0.2;
+
+    /// Whether the model is sure enough of it to show it.
+    pub fn is_seen(&self) -> bool {
+        self.score >= Self::SEEN
+    }
+}
+
 /// One object found in a frame.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Detection {

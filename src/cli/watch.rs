@@ -1,14 +1,19 @@
 //! `centerx watch`: a subscriber that prints what is pushed to it.
 
+use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use tokio::time::{Instant, timeout_at};
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
 
 use crate::api::v1::detection_service_client::DetectionServiceClient;
+use crate::api::v1::model_service_client::ModelServiceClient;
 use crate::api::v1::subscribe_response::Event;
-use crate::api::v1::{CameraState, CameraStateChange, Detection, FrameDetections, SubscribeRequest};
+use crate::api::v1::{
+    CameraState, CameraStateChange, Detection, FrameDetections, ListModelsRequest, SubscribeRequest,
+};
+use crate::detection::Landmark;
 
 /// How long `--seconds` waits for the first detection.
 const FIRST_DETECTION: Duration = Duration::from_secs(60);
@@ -16,7 +21,8 @@ const FIRST_DETECTION: Duration = Duration::from_secs(60);
 /// Subscribe to a server and print detections as they come.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "A line is: camera, seconds since the first frame, class, score, box in pixels \
-[x1,y1,x2,y2].\n\nExamples:\n  centerx watch --camera yard --class person\n  centerx watch --seconds 10")]
+[x1,y1,x2,y2], and of a \
+model with landmarks how many of them were seen.\n\nExamples:\n  centerx watch --camera yard --class person\n  centerx watch --seconds 10")]
 pub struct Args {
     /// The server.
     #[arg(long, default_value = "http://127.0.0.1:50051", value_name = "URL")]
@@ -33,6 +39,9 @@ pub struct Args {
     /// End this long after the first detection; fail if none comes within a minute.
     #[arg(long, value_name = "SECONDS")]
     seconds: Option<f64>,
+    /// Print each landmark that was seen: name, score, place in pixels [x,y].
+    #[arg(long)]
+    landmarks: bool,
 }
 
 impl Args {
@@ -57,10 +66,13 @@ impl Args {
             classes: self.classes.clone(),
             min_score: self.min_score,
         };
+        let mut printer = Printer::default();
+        if self.landmarks {
+            printer.names = Some(landmark_names(channel.clone()).await?);
+        }
         let mut client = DetectionServiceClient::new(channel);
         let mut stream = client.subscribe(request).await.map_err(refusal)?.into_inner();
-        let (mut printer, mut until) =
-            (Printer::default(), self.seconds.map(|_| Instant::now() + FIRST_DETECTION));
+        let mut until = self.seconds.map(|_| Instant::now() + FIRST_DETECTION);
         loop {
             let message = match until {
                 Some(until) => match timeout_at(until, stream.message()).await {
@@ -81,6 +93,13 @@ impl Args {
     }
 }
 
+/// The names of each model's landmarks.
+async fn landmark_names(channel: Channel) -> anyhow::Result<HashMap<String, Vec<String>>> {
+    let listed = ModelServiceClient::new(channel).list_models(ListModelsRequest {}).await;
+    let models = listed.map_err(refusal)?.into_inner().models;
+    Ok(models.into_iter().map(|model| (model.name, model.landmarks)).collect())
+}
+
 fn refusal(status: tonic::Status) -> anyhow::Error {
     anyhow::anyhow!("{}: {}", status.code(), status.message())
 }
@@ -89,6 +108,8 @@ fn refusal(status: tonic::Status) -> anyhow::Error {
 struct Printer {
     begin: Option<SystemTime>,
     detections: u64,
+    /// The landmarks' names by model, if each is to be printed.
+    names: Option<HashMap<String, Vec<String>>>,
 }
 
 impl Printer {
@@ -111,7 +132,14 @@ impl Printer {
         let begin = *self.begin.get_or_insert(captured);
         let seconds = captured.duration_since(begin).unwrap_or_default().as_secs_f64();
         for found in &frame.detections {
-            println!("{}  {seconds:.1} s  {}", frame.camera_id, detection_text(found));
+            let names =
+                self.names.as_ref().map(|names| names.get(&frame.model).map_or(&[][..], Vec::as_slice));
+            println!(
+                "{}  {seconds:.1} s  {}{}",
+                frame.camera_id,
+                detection_text(found),
+                landmark_text(found, names)
+            );
         }
         self.detections += frame.detections.len() as u64;
     }
@@ -120,6 +148,21 @@ impl Printer {
 fn detection_text(found: &Detection) -> String {
     let b = found.r#box.unwrap_or_default();
     format!("{} {:.2} [{:.0},{:.0},{:.0},{:.0}]", found.label, found.score, b.x1, b.y1, b.x2, b.y2)
+}
+
+/// How many landmarks were seen, or each of them, if there are names; nothing of a model without.
+/// A landmark without a name, of a model that came later, is told by its number.
+fn landmark_text(found: &Detection, names: Option<&[String]>) -> String {
+    let seen: Vec<_> =
+        found.landmarks.iter().enumerate().filter(|(_, landmark)| landmark.score >= Landmark::SEEN).collect();
+    let Some(names) = names else {
+        return if found.landmarks.is_empty() { String::new() } else { format!(" {} landmarks", seen.len()) };
+    };
+    let text = |(index, at): &(usize, &crate::api::v1::Landmark)| {
+        let name = names.get(*index).cloned().unwrap_or_else(|| index.to_string());
+        format!(" {name} {:.2} [{:.0},{:.0}]", at.score, at.x, at.y)
+    };
+    seen.iter().map(text).collect()
 }
 
 fn state_line(change: &CameraStateChange) -> String {
@@ -141,6 +184,18 @@ mod tests {
         let r#box = Some(BoundingBox { x1: 613.2, y1: 232.0, x2: 652.4, y2: 341.0 });
         let found = Detection { r#box, score: 0.709, label: "person".into(), ..Default::default() };
         assert_eq!(detection_text(&found), "person 0.71 [613,232,652,341]");
+    }
+
+    #[test]
+    fn landmarks_are_counted_or_told_by_name() {
+        let landmark = |x, y, score| crate::api::v1::Landmark { x, y, score };
+        let landmarks = vec![landmark(10.2, 20.0, 0.912), landmark(30.0, 40.0, 0.1), landmark(5.0, 6.0, 0.5)];
+        let face = Detection { landmarks, ..Default::default() };
+        let names = ["left_eye".to_owned(), "right_eye".to_owned()];
+        assert_eq!(landmark_text(&face, None), " 2 landmarks");
+        assert_eq!(landmark_text(&face, Some(&names)), " left_eye 0.91 [10,20] 2 0.50 [5,6]");
+        assert_eq!(landmark_text(&Detection::default(), None), "");
+        assert_eq!(landmark_text(&Detection::default(), Some(&names)), "");
     }
 
     #[test]

@@ -53,6 +53,12 @@ impl Letterbox {
         BoundingBox { x1: bbox.x1 * sx, y1: bbox.y1 * sy, x2: bbox.x2 * sx, y2: bbox.y2 * sy }.clip(w, h)
     }
 
+    /// Takes a point in pixels of the source picture to input pixels.
+    pub fn map_point(&self, [x, y]: [f32; 2]) -> [f32; 2] {
+        let (w, h) = (self.source.0 as f32, self.source.1 as f32);
+        [x * self.width as f32 / w, y * self.height as f32 / h]
+    }
+
     /// Takes a point in input pixels back to pixels of the source picture. It may lie outside of that: a
     /// joint of a person who is partly in the picture does.
     pub fn unmap_point(&self, [x, y]: [f32; 2]) -> [f32; 2] {
@@ -281,6 +287,18 @@ mod tests {
             let b = fit.unmap(BoundingBox { x1, y1, x2: x1 + bw, y2: y1 + bh });
             prop_assert!(0.0 <= b.x1 && b.x1 <= b.x2 && b.x2 <= w as f32);
             prop_assert!(0.0 <= b.y1 && b.y1 <= b.y2 && b.y2 <= h as f32);
+        }
+
+        #[test]
+        fn a_point_mapped_there_and_back_is_where_it_was(
+            w in 1u32..5000, h in 1u32..5000, x in -600f32..5600.0, y in -600f32..5600.0,
+        ) {
+            let fit = Letterbox::fit((w, h), (512, 384));
+            let [there_x, there_y] = fit.map_point([x, y]);
+            let corner = fit.map(BoundingBox { x1: x, y1: y, x2: x, y2: y });
+            prop_assert!((corner.x1 - there_x).abs() < 0.1 && (corner.y1 - there_y).abs() < 0.1);
+            let [back_x, back_y] = fit.unmap_point([there_x, there_y]);
+            prop_assert!((back_x - x).abs() < 0.01 && (back_y - y).abs() < 0.01);
         }
 
         #[test]

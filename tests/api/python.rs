@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use centerx::camera::CameraOrigin;
+use centerx::detection::{Detection, Landmark};
 use image::{DynamicImage, ImageFormat};
 use tempfile::TempDir;
 use tokio::task::spawn_blocking;
@@ -69,10 +70,17 @@ async fn subscribe_prints_live_lines() {
     until_subscribed(&server).await;
     server.backend.hub.publish(frame("gate", 1, vec![detection("car", 0.99)]));
     server.backend.hub.publish(frame("yard", 1, vec![detection("person", 0.71), detection("car", 0.3)]));
-    server.backend.hub.publish(frame("yard", 2, vec![detection("car", 0.6)]));
+    let landmarks =
+        vec![Landmark { x: 620.4, y: 240.0, score: 0.9 }, Landmark { x: 640.0, y: 0.6, score: 0.8 }];
+    server.backend.hub.publish(frame("yard", 2, vec![Detection { landmarks, ..detection("car", 0.6) }]));
     let output = running.await.unwrap();
     let (out, err) = (text(&output.stdout), text(&output.stderr));
-    assert_eq!(out, "yard  0.0 s  person 0.71 [613,232,652,341]\nyard  0.0 s  car 0.60 [613,232,652,341]\n");
+    let lines: Vec<_> = out.lines().collect();
+    let expected = [
+        "yard  0.0 s  person 0.71 [613,232,652,341]",
+        "yard  0.0 s  car 0.60 [613,232,652,341] (620,240) (640,1)",
+    ];
+    assert_eq!(lines, expected, "{err}");
     assert_eq!(err, "yard  live: frames arrive\n");
     assert_eq!(output.status.code(), Some(0));
 }

@@ -13,6 +13,7 @@ sys.path.insert(0, os.environ.get("CENTERX_STUBS", os.path.join(os.path.dirname(
 
 import grpc
 
+import text
 from centerx.v1 import detections_pb2, detections_pb2_grpc
 
 
@@ -36,8 +37,7 @@ def run(args):
             print(f"{error.code().name}: {error.details()}", file=sys.stderr)
             return 1
     for found in answer.detections:
-        corners = (found.box.x1, found.box.y1, found.box.x2, found.box.y2)
-        print(f"{found.label} {found.score:.2f} [{','.join(f'{corner:.0f}' for corner in corners)}]")
+        print(text.detection(found))
     return 0
 
 

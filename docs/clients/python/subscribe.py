@@ -15,6 +15,7 @@ sys.path.insert(0, os.environ.get("CENTERX_STUBS", os.path.join(os.path.dirname(
 
 import grpc
 
+import text
 from centerx.v1 import cameras_pb2, detections_pb2, detections_pb2_grpc
 
 # A dead server or network is noticed within this many milliseconds, although nothing is sent.
@@ -60,16 +61,14 @@ class Printer:
         for found in frame.detections:
             if self.done:
                 return
-            corners = (found.box.x1, found.box.y1, found.box.x2, found.box.y2)
-            box = ",".join(f"{corner:.0f}" for corner in corners)
             seconds = captured - self.start
-            print(f"{frame.camera_id}  {seconds:.1f} s  {found.label} {found.score:.2f} [{box}]", flush=True)
+            print(f"{frame.camera_id}  {seconds:.1f} s  {text.detection(found)}", flush=True)
             if self.left is not None:
                 self.left -= 1
 
 
-def note(text):
-    print(text, file=sys.stderr, flush=True)
+def note(message):
+    print(message, file=sys.stderr, flush=True)
 
 
 def run(args):

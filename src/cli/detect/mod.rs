@@ -160,6 +160,11 @@ impl Detector {
         Ok(Self { worker, model: loaded.info, interest })
     }
 
+    /// Detections as JSON tells them, with the model's names for their landmarks.
+    fn found<'a>(&'a self, detections: &'a [Detection]) -> Vec<report::Found<'a>> {
+        detections.iter().map(|found| report::Found::new(found, &self.model.landmarks)).collect()
+    }
+
     fn look(&mut self, picture: &Picture) -> Result<Vec<Detection>, EngineError> {
         self.worker.look(&Look(picture, &self.interest))
     }

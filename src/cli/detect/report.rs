@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
-use crate::detection::Detection;
+use crate::detection::{Detection, Landmark};
 
 /// One picture or video frame as a JSON object.
 #[derive(Serialize)]
@@ -38,19 +39,46 @@ pub struct Found<'a> {
     /// x1, y1, x2, y2 in pixels of the input.
     #[serde(rename = "box")]
     bbox: [f32; 4],
+    /// Left out by models without landmarks.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    landmarks: Vec<Point<'a>>,
 }
 
-impl<'a> From<&'a Detection> for Found<'a> {
-    fn from(found: &'a Detection) -> Self {
+/// One landmark of a [`Found`], in pixels of the input.
+#[derive(Serialize)]
+struct Point<'a> {
+    name: &'a str,
+    x: f32,
+    y: f32,
+    score: f32,
+}
+
+impl<'a> Found<'a> {
+    /// A detection of a model with these names for its landmarks.
+    pub fn new(found: &'a Detection, landmarks: &'a [Arc<str>]) -> Self {
         let b = found.bbox;
-        let tenth = |v: f32| (v * 10.0).round() / 10.0;
+        let point = |(name, at): (&'a Arc<str>, &Landmark)| Point {
+            name,
+            x: tenth(at.x),
+            y: tenth(at.y),
+            score: four_digits(at.score),
+        };
         Self {
             label: &found.label,
             class_id: found.class_id,
-            score: (found.score * 1e4).round() / 1e4,
+            score: four_digits(found.score),
             bbox: [b.x1, b.y1, b.x2, b.y2].map(tenth),
+            landmarks: landmarks.iter().zip(&found.landmarks).map(point).collect(),
         }
     }
+}
+
+fn tenth(v: f32) -> f32 {
+    (v * 10.0).round() / 10.0
+}
+
+fn four_digits(v: f32) -> f32 {
+    (v * 1e4).round() / 1e4
 }
 
 fn table(header: &[&str]) -> Table {
@@ -67,19 +95,25 @@ fn align_right(table: &mut Table, columns: std::ops::Range<usize>) {
     }
 }
 
-/// A table of one picture's detections.
+/// A table of one picture's detections, with how many of their landmarks were seen where a model has some.
 pub fn picture_table(detections: &[Detection]) -> String {
     if detections.is_empty() {
         return "nothing found".into();
     }
-    let mut table = table(&["label", "score", "x1", "y1", "x2", "y2"]);
+    let with_landmarks = detections.iter().any(|found| !found.landmarks.is_empty());
+    let header = ["label", "score", "x1", "y1", "x2", "y2", "landmarks"];
+    let mut table = table(&header[..if with_landmarks { 7 } else { 6 }]);
     for found in detections {
         let b = found.bbox;
         let mut row = vec![found.label.to_string(), format!("{:.3}", found.score)];
         row.extend([b.x1, b.y1, b.x2, b.y2].map(|v| format!("{v:.0}")));
+        if with_landmarks {
+            let seen = found.landmarks.iter().filter(|landmark| landmark.is_seen()).count();
+            row.push(format!("{seen} of {}", found.landmarks.len()));
+        }
         table.add_row(row);
     }
-    align_right(&mut table, 1..6);
+    align_right(&mut table, 1..7);
     table.to_string()
 }
 
@@ -162,9 +196,36 @@ mod tests {
     #[test]
     fn json_holds_rounded_numbers() {
         let detection = found("person", 0.123_456);
-        let json = serde_json::to_value(Found::from(&detection)).unwrap();
+        let json = serde_json::to_value(Found::new(&detection, &[])).unwrap();
+        assert!(json.get("landmarks").is_none(), "a model without landmarks tells none");
         assert_eq!(json["label"], "person");
         assert!((json["score"].as_f64().unwrap() - 0.1235).abs() < 1e-6);
         assert!((json["box"][0].as_f64().unwrap() - 1.0).abs() < 1e-6);
+    }
+
+    fn face() -> Detection {
+        let points = [(10.0, 12.06, 0.912_34), (20.0, 11.0, 0.05)];
+        let landmarks = points.map(|(x, y, score)| Landmark { x, y, score }).to_vec();
+        Detection { landmarks, ..found("face", 0.93) }
+    }
+
+    #[test]
+    fn json_names_the_landmarks() {
+        let (detection, names) = (face(), ["left_eye".into(), "right_eye".into()]);
+        let json = serde_json::to_value(Found::new(&detection, &names)).unwrap();
+        let first = &json["landmarks"][0];
+        let near = |field: &str, value: f64| (first[field].as_f64().unwrap() - value).abs() < 1e-5;
+        assert_eq!(first["name"], "left_eye");
+        assert!(near("x", 10.0) && near("y", 12.1) && near("score", 0.9123), "{first}");
+        assert_eq!(json["landmarks"][1]["name"], "right_eye");
+        assert_eq!(json["landmarks"].as_array().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn the_table_tells_how_many_landmarks_were_seen_where_there_are_some() {
+        let table = picture_table(&[face()]);
+        let (header, row) = table.split_once('\n').unwrap();
+        assert!(header.trim_end().ends_with("landmarks") && row.trim_end().ends_with("1 of 2"), "{table}");
+        assert!(!picture_table(&[found("person", 0.5)]).contains("landmarks"));
     }
 }

@@ -34,7 +34,7 @@ pub fn detect(detector: &mut Detector, path: &Path, settings: &Settings<'_>) -> 
             width: size.0,
             height: size.1,
             model: &detector.model.name,
-            detections: detections.iter().map(Into::into).collect(),
+            detections: detector.found(&detections),
         };
         println!("{}", serde_json::to_string(&record)?);
     } else {
@@ -45,7 +45,7 @@ pub fn detect(detector: &mut Detector, path: &Path, settings: &Settings<'_>) -> 
     }
     if let Some(output) = settings.output {
         let mut rgb = picture.plane(0).to_vec();
-        draw::draw(&mut rgb, size, &detections)?;
+        draw::draw(&mut rgb, size, &detections, &detector.model.skeleton)?;
         image::save_buffer(output, &rgb, size.0, size.1, image::ColorType::Rgb8)
             .with_context(|| format!("cannot write {}", output.display()))?;
         eprintln!("wrote {}", output.display());
