@@ -20,6 +20,19 @@ pub enum PixelFormat {
     Rgb,
 }
 
+impl PixelFormat {
+    /// Bytes a row and number of rows, for each plane of a (width, height) picture.
+    pub fn plane_sizes(self, (width, height): (u32, u32)) -> Vec<(usize, usize)> {
+        let (w, h) = (width as usize, height as usize);
+        let (cw, ch) = (w.div_ceil(2), h.div_ceil(2));
+        match self {
+            Self::I420 => vec![(w, h), (cw, ch), (cw, ch)],
+            Self::Nv12 => vec![(w, h), (2 * cw, ch)],
+            Self::Rgb => vec![(3 * w, h)],
+        }
+    }
+}
+
 /// The matrix that takes Y'CbCr to R'G'B'. ITU-R BT.601, BT.709, BT.2020.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs)]
@@ -114,13 +127,7 @@ impl Picture {
 
     /// Bytes a row and number of rows, for each plane in use.
     pub fn plane_sizes(&self) -> Vec<(usize, usize)> {
-        let (w, h) = (self.width as usize, self.height as usize);
-        let (cw, ch) = (w.div_ceil(2), h.div_ceil(2));
-        match self.format {
-            PixelFormat::I420 => vec![(w, h), (cw, ch), (cw, ch)],
-            PixelFormat::Nv12 => vec![(w, h), (2 * cw, ch)],
-            PixelFormat::Rgb => vec![(3 * w, h)],
-        }
+        self.format.plane_sizes((self.width, self.height))
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the services need of the rest of the server. `app` implements it; tests script it.
 
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -11,6 +12,27 @@ use crate::frame::Picture;
 
 /// Events for one subscriber, ending when the server shuts down. Dropping it ends the subscription.
 pub type EventStream = Pin<Box<dyn Stream<Item = Event> + Send>>;
+
+/// What was found in a picture, once it was looked at. Letting it go takes the picture back.
+pub type Pending = Pin<Box<dyn Future<Output = Result<PictureDetections, DetectError>> + Send>>;
+
+/// What to look for in a client's pictures.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Choice {
+    /// The model to use; the default one if absent.
+    pub model: Option<String>,
+    /// Detections under this score are left out; the server's default if absent.
+    pub min_score: Option<f32>,
+    /// Class names to report; empty means all.
+    pub classes: Vec<String>,
+}
+
+/// The pictures of one client's stream, which take turns with the cameras as one camera does.
+#[tonic::async_trait]
+pub trait PictureStream: Send {
+    /// Waits until the stream's picture before this one went to an engine, and hands in this one.
+    async fn offer(&mut self, picture: Arc<Picture>) -> Result<Pending, DetectError>;
+}
 
 /// One picture to look at.
 #[derive(Debug)]
@@ -75,6 +97,11 @@ pub trait Backend: Send + Sync + 'static {
     fn subscribe(&self, filter: EventFilter) -> Result<EventStream, SubscribeError>;
     /// Looks at one picture.
     async fn detect(&self, request: DetectRequest) -> Result<PictureDetections, DetectError>;
+    /// Begins a stream of pictures.
+    ///
+    /// # Errors
+    /// A model or class that does not exist.
+    fn open_stream(&self, choice: Choice) -> Result<Box<dyn PictureStream>, DetectError>;
     /// The models being served.
     fn models(&self) -> Vec<ModelInfo>;
     /// Whether the server is ready for work: none, or the reason why not.

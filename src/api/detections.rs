@@ -6,18 +6,21 @@ use std::sync::Arc;
 use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::backend::{Backend, DetectError, DetectRequest};
 use super::convert_detections::{check_choice, detect_response, event_filter, subscribe_response};
-use super::status::{Violations, invalid, of_detection, of_subscription, shutting_down};
+use super::detect_stream::{Answers, Streams};
+use super::observe::Metrics;
+use super::places::Places;
+use super::status::{Violations, of_detection, of_subscription, shutting_down};
 use super::v1::detection_service_server::DetectionService;
 use super::{Config, v1};
-use crate::frame::Picture;
-use crate::picture_file;
 
 /// The largest picture file.
-const MAX_PICTURE_BYTES: usize = 16 * 1024 * 1024;
+pub(super) const MAX_PICTURE_BYTES: usize = 16 * 1024 * 1024;
+/// More frames of one stream under way than this are a slip of the hand.
+const MAX_WINDOW: usize = 1024;
 /// The largest message: the largest picture and what surrounds it.
 pub(super) const MAX_MESSAGE_BYTES: usize = MAX_PICTURE_BYTES + 256 * 1024;
 
@@ -25,33 +28,30 @@ pub(super) struct Detections {
     backend: Arc<dyn Backend>,
     /// Ends subscriptions that did not end by themselves in time.
     cut: CancellationToken,
-    /// Places for pictures in memory.
-    pictures: Semaphore,
-    /// Places for pictures being decoded.
-    decoders: Arc<Semaphore>,
+    places: Arc<Places>,
+    streams: Streams,
 }
 
 impl Detections {
-    pub(super) fn new(config: &Config, backend: Arc<dyn Backend>, cut: CancellationToken) -> Self {
-        Self {
-            backend,
-            cut,
-            pictures: Semaphore::new(config.pictures.get()),
-            decoders: Arc::new(Semaphore::new(config.decoders.get())),
-        }
-    }
-
-    async fn decode(&self, image: Vec<u8>) -> Result<Picture, Status> {
-        let place = Arc::clone(&self.decoders).acquire_owned().await;
-        // The place goes along: a caller that gives up does not make room for another decoder.
-        let decoded = tokio::task::spawn_blocking(move || {
-            let _place = place;
-            picture_file::decode(&image)
-        });
-        match decoded.await {
-            Ok(decoded) => decoded.map_err(|error| invalid("image", error.to_string())),
-            Err(error) => Err(Status::internal(format!("the picture decoder failed: {error}"))),
-        }
+    /// The service over `backend`. `stopping` ends the reading of streams, `cut` the streams.
+    pub(super) fn new(
+        config: &Config,
+        backend: Arc<dyn Backend>,
+        metrics: Metrics,
+        stopping: CancellationToken,
+        cut: CancellationToken,
+    ) -> Self {
+        let places = Arc::new(Places::new(config));
+        let streams = Streams {
+            backend: Arc::clone(&backend),
+            places: Arc::clone(&places),
+            metrics,
+            free: Arc::new(Semaphore::new(config.streams.get().min(Semaphore::MAX_PERMITS))),
+            window: config.stream_window.get().min(MAX_WINDOW),
+            stopping,
+            cut: cut.clone(),
+        };
+        Self { backend, cut, places, streams }
     }
 }
 
@@ -81,14 +81,23 @@ impl DetectionService for Detections {
         Ok(Response::new(Box::pin(responses)))
     }
 
+    type DetectStreamStream = Answers;
+
+    async fn detect_stream(
+        &self,
+        request: Request<Streaming<v1::DetectStreamRequest>>,
+    ) -> Result<Response<Answers>, Status> {
+        self.streams.open(request.into_inner()).map(Response::new)
+    }
+
     async fn detect(
         &self,
         request: Request<v1::DetectRequest>,
     ) -> Result<Response<v1::DetectResponse>, Status> {
-        let _place = self.pictures.try_acquire().map_err(|_| of_detection(&DetectError::Busy))?;
+        let _place = self.places.take().ok_or_else(|| of_detection(&DetectError::Busy))?;
         let request = request.into_inner();
         check(&request)?;
-        let picture = Arc::new(self.decode(request.image).await?);
+        let picture = Arc::new(self.places.decode(request.image, "image").await?);
         let (model, min_score, classes) = (request.model, request.min_score, request.classes);
         let request = DetectRequest { picture, model, min_score, classes };
         let found = self.backend.detect(request).await.map_err(|error| of_detection(&error))?;

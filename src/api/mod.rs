@@ -9,11 +9,14 @@ pub mod backend;
 mod cameras;
 mod convert_cameras;
 mod convert_detections;
+mod convert_frames;
 mod cors;
+mod detect_stream;
 mod detections;
 mod health;
 mod models;
 mod observe;
+mod places;
 mod server;
 mod status;
 
@@ -48,10 +51,15 @@ pub struct Config {
     /// On shutdown, subscriptions and answers under way get this long.
     #[serde(with = "humantime_serde")]
     pub drain: Duration,
-    /// Pictures of `Detect` that are decoded at a time.
+    /// Clients' pictures that are decoded at a time.
     pub decoders: NonZeroUsize,
-    /// Pictures of `Detect` that may be decoded, wait and be looked at at a time; more are refused.
+    /// Clients' pictures that may be decoded, wait and be looked at at a time. More of `Detect` are refused;
+    /// those of `DetectStream` wait, and take half of the places at most.
     pub pictures: NonZeroUsize,
+    /// Calls of `DetectStream` at a time; more are refused.
+    pub streams: NonZeroUsize,
+    /// Frames of one `DetectStream` that may be under way; more are not read yet.
+    pub stream_window: NonZeroUsize,
     /// Origins of web pages that may use this server, such as `https://cameras.example`; `*` is all of them.
     /// Pages of this machine may in any case.
     pub web_origins: Vec<String>,
@@ -67,6 +75,9 @@ impl Default for Config {
             // A picture of 50 megapixels takes 150 MB and more while it is decoded.
             decoders: cores.min(NonZeroUsize::MIN.saturating_add(3)),
             pictures: NonZeroUsize::MIN.saturating_add(31),
+            streams: NonZeroUsize::MIN.saturating_add(63),
+            // One a lane of a small machine, one in the slot, one in the decoder.
+            stream_window: NonZeroUsize::MIN.saturating_add(3),
             web_origins: Vec::new(),
         }
     }

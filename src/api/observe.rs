@@ -12,7 +12,7 @@ use axum::http::HeaderMap;
 use axum::middleware::Next;
 use axum::response::Response;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use prometheus::{IntCounterVec, Opts, Registry};
+use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
 use prost::Message;
 use prost_types::FileDescriptorSet;
 use tonic::{Code, Status};
@@ -21,6 +21,8 @@ use tonic::{Code, Status};
 #[derive(Clone, Debug)]
 pub struct Metrics {
     requests: IntCounterVec,
+    streams: IntGauge,
+    stream_frames: IntCounterVec,
 }
 
 impl Metrics {
@@ -33,8 +35,40 @@ impl Metrics {
             Opts::new("centerx_grpc_requests_total", "gRPC calls that ended, by method and status code."),
             &["method", "code"],
         )?;
+        let streams = IntGauge::new("centerx_detect_streams", "Calls of DetectStream that are open.")?;
+        let stream_frames = IntCounterVec::new(
+            Opts::new(
+                "centerx_detect_stream_frames_total",
+                "Frames of DetectStream answered, by status code.",
+            ),
+            &["code"],
+        )?;
         registry.register(Box::new(requests.clone()))?;
-        Ok(Self { requests })
+        registry.register(Box::new(streams.clone()))?;
+        registry.register(Box::new(stream_frames.clone()))?;
+        Ok(Self { requests, streams, stream_frames })
+    }
+
+    /// Counts a stream as open until what is returned is let go.
+    pub(super) fn open_stream(&self) -> OpenStream {
+        self.streams.inc();
+        OpenStream(self.clone())
+    }
+}
+
+/// A call of `DetectStream` that is open.
+pub(super) struct OpenStream(Metrics);
+
+impl OpenStream {
+    /// Counts an answer to a frame.
+    pub(super) fn answered(&self, code: Code) {
+        self.0.stream_frames.with_label_values(&[code_name(code)]).inc();
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.streams.dec();
     }
 }
 

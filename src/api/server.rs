@@ -35,6 +35,11 @@ use crate::listen::{self, ListenError};
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// Calls on one connection at a time: a proxy may carry a thousand subscribers in one.
 const MAX_STREAMS: u32 = 2000;
+/// Bytes of one call that may wait to be read.
+const CALL_BUFFER: u32 = 1 << 20;
+/// Bytes of one connection that may wait to be read: many times those of a call, so that streams whose frames
+/// wait do not hold up the other calls of their connection.
+const CONNECTION_BUFFER: u32 = 64 << 20;
 /// For the last words to leave after subscriptions were cut.
 const FLUSH: Duration = Duration::from_millis(250);
 
@@ -63,6 +68,9 @@ pub struct Server {
     backend: Arc<dyn Backend>,
     metrics: Metrics,
     health: Health,
+    /// Ends the reading of clients' streams.
+    stopping: CancellationToken,
+    /// Ends what did not end by itself in time.
     cut: CancellationToken,
 }
 
@@ -70,7 +78,8 @@ impl Server {
     /// The services over `backend`.
     pub fn new(config: Config, backend: Arc<dyn Backend>, metrics: Metrics) -> Self {
         let health = Health::new(Arc::clone(&backend));
-        Self { config, backend, metrics, health, cut: CancellationToken::new() }
+        let (stopping, cut) = (CancellationToken::new(), CancellationToken::new());
+        Self { config, backend, metrics, health, stopping, cut }
     }
 
     /// The handle that makes the health service tell a change of readiness at once.
@@ -79,7 +88,8 @@ impl Server {
     }
 
     /// Serves on `listener` until `shutdown`. Then calls under way have `config.drain` to end; subscriptions
-    /// end when the backend's streams do, at the latest after that time, with UNAVAILABLE.
+    /// end when the backend's streams do and clients' streams after the answers under way, at the latest after
+    /// that time, with UNAVAILABLE.
     ///
     /// # Errors
     /// See [`ServeError`].
@@ -106,6 +116,7 @@ impl Server {
             () = shutdown => {}
         }
         stop.cancel();
+        self.stopping.cancel();
         self.health.close().await;
         if let Ok(ended) = tokio::time::timeout(self.config.drain, &mut server).await {
             return Ok(ended?);
@@ -142,7 +153,13 @@ impl Server {
 
     fn routes(&self) -> Result<Routes, ServeError> {
         let backend = || Arc::clone(&self.backend);
-        let detections = Detections::new(&self.config, backend(), self.cut.clone());
+        let detections = Detections::new(
+            &self.config,
+            backend(),
+            self.metrics.clone(),
+            self.stopping.clone(),
+            self.cut.clone(),
+        );
         let health = HealthService::from_health_reporter(self.health.reporter.clone());
         let reflection = || {
             let builder = Reflection::configure().register_encoded_file_descriptor_set(DESCRIPTORS);
@@ -172,4 +189,6 @@ fn transport() -> tonic::transport::Server {
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
         .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(CALL_BUFFER)
+        .initial_connection_window_size(CONNECTION_BUFFER)
 }

@@ -3,18 +3,21 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 
-use crate::api::backend::{Backend, DetectError, DetectRequest, EventStream, SubscribeError};
+use crate::api::backend::{
+    Backend, Choice, DetectError, DetectRequest, EventStream, PictureStream, SubscribeError,
+};
 use crate::camera::{CameraError, CameraId, CameraOrigin, CameraPatch, CameraSpec, CameraView};
 use crate::detection::{Event, EventFilter, ModelInfo, PictureDetections};
 use crate::ingest::Fleet;
 use crate::publisher::Hub;
 
-use super::jobs::{Interest, Job, JobKey};
+use super::jobs::JobKey;
+use super::pictures::{self, ClientStream};
 use super::router::Router;
 
-/// Clients' pictures that may wait or run at once; more are told to come back.
+/// Clients' single pictures that may wait or run at once; more are told to come back. Streams hold few each.
 const MAX_PICTURES: usize = 64;
 
 /// The server behind the services.
@@ -23,7 +26,7 @@ pub struct Server {
     fleet: Fleet,
     hub: Hub,
     pictures: Semaphore,
-    next_picture: AtomicU64,
+    next_key: AtomicU64,
     draining: AtomicBool,
 }
 
@@ -35,7 +38,7 @@ impl Server {
             fleet,
             hub,
             pictures: Semaphore::new(MAX_PICTURES),
-            next_picture: AtomicU64::new(0),
+            next_key: AtomicU64::new(0),
             draining: AtomicBool::new(false),
         }
     }
@@ -96,6 +99,11 @@ impl Server {
             }
         }
         self.fleet.restore().await
+    }
+
+    /// A number for a slot of its own.
+    fn next_key(&self) -> u64 {
+        self.next_key.fetch_add(1, Ordering::Relaxed)
     }
 
     fn check_filter(&self, filter: &EventFilter) -> Result<(), SubscribeError> {
@@ -163,25 +171,16 @@ impl Backend for Server {
     }
 
     async fn detect(&self, request: DetectRequest) -> Result<PictureDetections, DetectError> {
-        let pipeline =
-            self.router.pipeline(request.model.as_deref()).ok_or_else(|| DetectError::UnknownModel {
-                name: request.model.clone().unwrap_or_default(),
-                have: self.router.model_names(),
-            })?;
-        let min_score = request.min_score.unwrap_or(self.router.min_score());
-        let interest = Interest::new(&pipeline.info, min_score, &request.classes)
-            .map_err(|class| DetectError::UnknownClass { model: pipeline.info.name.to_string(), class })?;
+        let DetectRequest { picture, model, min_score, classes } = request;
+        let choice = Choice { model, min_score, classes };
+        pictures::check(&self.router, &choice)?;
         let _permit = self.pictures.try_acquire().map_err(|_| DetectError::Busy)?;
-        let (width, height) = (request.picture.width, request.picture.height);
-        let (reply, result) = oneshot::channel();
-        let key = JobKey::Picture(self.next_picture.fetch_add(1, Ordering::Relaxed));
-        let job = Job::Picture(request.picture, interest, reply);
-        pipeline.scheduler.offer(key, job).map_err(|_| DetectError::ShuttingDown)?;
-        let detections = result
-            .await
-            .map_err(|_| DetectError::ShuttingDown)?
-            .map_err(|error| DetectError::Engine(error.to_string()))?;
-        Ok(PictureDetections { width, height, model: Arc::clone(&pipeline.info.name), detections })
+        let key = JobKey::Picture(self.next_key());
+        pictures::submit(&self.router, &choice, key, picture, None)?.await
+    }
+
+    fn open_stream(&self, choice: Choice) -> Result<Box<dyn PictureStream>, DetectError> {
+        Ok(Box::new(ClientStream::new(&self.router, choice, self.next_key())?))
     }
 
     fn models(&self) -> Vec<ModelInfo> {

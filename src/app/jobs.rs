@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::camera::CameraId;
 use crate::detection::{Detection, FrameDetections, ModelInfo};
@@ -13,13 +13,16 @@ use crate::ledger::{DropReason, Ticket};
 use crate::publisher::Hub;
 use crate::scheduler::{Scheduled, Scheduler};
 
-/// Whose turn it is: a camera's, or that of one picture sent by a client.
+/// Whose turn it is: a camera's, a client's stream's, or that of one picture sent by a client.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum JobKey {
     /// A camera's slot.
     Camera(CameraId),
     /// A slot used once.
     Picture(u64),
+    /// The slot of a client's stream. The next picture comes when a lane has taken the one before, so that
+    /// none is replaced and a stream weighs as much as a camera, however many pictures it has to look at.
+    Stream(u64),
 }
 
 /// Which detections are of interest.
@@ -54,7 +57,15 @@ impl Interest {
 }
 
 /// What a client waiting for its picture gets.
-pub type PictureReply = oneshot::Sender<Result<Vec<Detection>, Arc<EngineError>>>;
+pub type PictureResult = Result<Vec<Detection>, Arc<EngineError>>;
+
+/// Where the result of a client's picture goes.
+pub struct PictureReply {
+    /// To the client.
+    pub to: oneshot::Sender<PictureResult>,
+    /// The slot of the picture's stream, let go when a lane takes the picture, so that the next one can come.
+    pub slot: Option<OwnedSemaphorePermit>,
+}
 
 /// One thing for a lane to look at.
 pub enum Job {
@@ -66,7 +77,14 @@ pub enum Job {
 
 impl Job {
     fn is_awaited(&self) -> bool {
-        !matches!(self, Self::Picture(_, _, reply) if reply.is_closed())
+        !matches!(self, Self::Picture(_, _, reply) if reply.to.is_closed())
+    }
+
+    /// A lane has it now.
+    fn taken(&mut self) {
+        if let Self::Picture(_, _, reply) = self {
+            reply.slot = None;
+        }
     }
 
     /// Ends the job unprocessed. A waiting client learns it from its closed channel.
@@ -120,6 +138,7 @@ impl lane::Work for LaneWork {
     fn next(&mut self) -> Option<Vec<ScheduledJob>> {
         loop {
             let mut batch = self.scheduler.take()?;
+            batch.iter_mut().for_each(|scheduled| scheduled.item.taken());
             batch.retain(|scheduled| scheduled.item.is_awaited());
             if !batch.is_empty() {
                 return Some(batch);
@@ -132,7 +151,7 @@ impl lane::Work for LaneWork {
             Job::Frame(frame, _) => Some(self.outcome(frame, result.ok())),
             Job::Picture(_, _, reply) => {
                 // A client that hung up does not mind.
-                let _ = reply.send(result);
+                let _ = reply.to.send(result);
                 None
             }
         };

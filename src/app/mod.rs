@@ -22,6 +22,7 @@ use crate::{api, http, ingest, publisher, scheduler, telemetry};
 pub mod backend;
 pub mod jobs;
 pub mod models;
+mod pictures;
 pub mod pipeline;
 pub mod probe;
 pub mod router;
