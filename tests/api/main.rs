@@ -6,9 +6,12 @@
 mod backend;
 mod cameras;
 mod detect;
+mod detect_stream;
 mod life;
 mod python;
+mod stream_ends;
 mod subscribe;
+mod talk;
 mod web;
 
 use tonic::Status;

@@ -118,6 +118,31 @@ async fn subscribe_gives_up_with_the_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stream_prints_what_is_in_each_picture_and_why_in_others_nothing_is() {
+    let stubs = stubs();
+    let server = Running::start().await;
+    let address = server.address.to_string();
+    let picture = stubs.path().join("picture.png");
+    DynamicImage::new_rgb8(40, 30).save(&picture).unwrap();
+    let (picture, other) = (picture.to_str().unwrap(), Path::new(ROOT).join("Cargo.toml"));
+    let args = [&address, picture, other.to_str().unwrap(), picture];
+    let output = run(client(&stubs, "stream.py", &args)).await;
+    let expected = ["frame 0  person 0.71 [613,232,652,341]", "frame 2  person 0.71 [613,232,652,341]"]
+        .join("\n")
+        + "\n";
+    assert_eq!(text(&output.stdout), expected, "{}", text(&output.stderr));
+    let reason = "frame 1  frame.image: the bytes are not a JPEG, PNG or WebP picture\n";
+    assert_eq!((text(&output.stderr).as_str(), output.status.code()), (reason, Some(1)));
+
+    let raw = stubs.path().join("frames.nv12");
+    std::fs::write(&raw, vec![128; 3 * (5 * 3 + 2 * 3 * 2)]).unwrap();
+    let args = [&address, "--raw", "5x3", "--min-score", "0.5", raw.to_str().unwrap()];
+    let output = run(client(&stubs, "stream.py", &args)).await;
+    assert_eq!(text(&output.stdout).lines().count(), 3, "{}", text(&output.stderr));
+    assert_eq!(server.backend.streams.choices.lock().unwrap()[1].min_score, Some(0.5));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn detect_prints_what_is_in_a_picture() {
     let stubs = stubs();
     let server = Running::start().await;

@@ -2,12 +2,8 @@
 
 use super::*;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_python_client_receives_detections() {
-    let (_camera, url) = yard();
-    let data = tempfile::tempdir().unwrap();
-    let server = ServerProcess::start(data.path(), &["--camera", &format!("yard={url}")]);
-    let root = env!("CARGO_MANIFEST_DIR");
+/// Python's stubs of the protos, in a folder of their own.
+fn stubs() -> tempfile::TempDir {
     let stubs = tempfile::tempdir().unwrap();
     let made = Command::new(python())
         .args(["-m", "grpc_tools.protoc", "-I", "proto", "--python_out"])
@@ -15,10 +11,64 @@ async fn a_python_client_receives_detections() {
         .arg("--grpc_python_out")
         .arg(stubs.path())
         .args(["cameras", "detections", "models"].map(|name| format!("proto/centerx/v1/{name}.proto")))
-        .current_dir(root)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .unwrap();
     assert!(made.status.success(), "{}", errors(&made));
+    stubs
+}
+
+/// Frames of a video as raw NV12, one after the other.
+fn raw_nv12(video: &str, frames: u32, to: &std::path::Path) {
+    use gstreamer::prelude::*;
+    gstreamer::init().unwrap();
+    let pipeline = gstreamer::parse::launch(&format!(
+        "filesrc location={} ! decodebin ! videoconvert ! video/x-raw,format=NV12 \
+         ! identity eos-after={} ! filesink location={}",
+        sample(video).display(),
+        frames,
+        to.display()
+    ));
+    let pipeline = pipeline.unwrap();
+    pipeline.set_state(gstreamer::State::Playing).unwrap();
+    let ends = [gstreamer::MessageType::Eos, gstreamer::MessageType::Error];
+    let last = pipeline.bus().unwrap().timed_pop_filtered(gstreamer::ClockTime::from_seconds(20), &ends);
+    pipeline.set_state(gstreamer::State::Null).unwrap();
+    assert_eq!(last.expect("the video ends").type_(), gstreamer::MessageType::Eos);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_python_client_streams_the_frames_of_a_video_and_gets_answers_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = ServerProcess::start(&folder.path().join("data"), &[]);
+    let frames = folder.path().join("vtest.nv12");
+    raw_nv12("vtest.avi", 20, &frames);
+    assert_eq!(frames.metadata().unwrap().len(), 20 * 768 * 576 * 3 / 2);
+    let streamed = Command::new(python())
+        .arg("docs/clients/python/stream.py")
+        .arg(server.grpc.to_string())
+        .args(["--raw", "768x576", "--min-score", "0.4"])
+        .arg(&frames)
+        .env("CENTERX_STUBS", stubs().path())
+        .env("no_grpc_proxy", "127.0.0.1")
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&streamed.stdout);
+    assert!(streamed.status.success(), "{text}\n{}", errors(&streamed));
+    let number = |line: &str| -> u32 { line.split_whitespace().nth(1).unwrap().parse().unwrap() };
+    let numbers: Vec<_> = text.lines().filter(|line| line.contains("person")).map(number).collect();
+    assert!(numbers.is_sorted(), "{text}");
+    let told: std::collections::BTreeSet<_> = numbers.into_iter().collect();
+    assert!(told.len() >= 18 && told.iter().all(|frame| *frame < 20), "people walk in every frame: {text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_python_client_receives_detections() {
+    let (_camera, url) = yard();
+    let data = tempfile::tempdir().unwrap();
+    let server = ServerProcess::start(data.path(), &["--camera", &format!("yard={url}")]);
+    let (root, stubs) = (env!("CARGO_MANIFEST_DIR"), stubs());
     let watched = Command::new(python())
         .arg("docs/clients/python/subscribe.py")
         .arg(server.grpc.to_string())

@@ -8,12 +8,16 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use centerx::api::v1::camera_service_client::CameraServiceClient;
+use centerx::api::v1::client_frame::Picture;
+use centerx::api::v1::detect_stream_request::Message;
+use centerx::api::v1::detect_stream_response::Outcome;
 use centerx::api::v1::detection_service_client::DetectionServiceClient;
 use centerx::api::v1::model_service_client::ModelServiceClient;
 use centerx::api::v1::subscribe_response::Event;
 use centerx::api::v1::{
-    AddCameraRequest, Camera, CameraInfo, CameraOrigin, CameraState, DetectRequest, FrameDetections,
-    ListCamerasRequest, ListModelsRequest, RemoveCameraRequest, SubscribeRequest,
+    AddCameraRequest, Camera, CameraInfo, CameraOrigin, CameraState, ClientFrame, DetectRequest,
+    DetectStreamOptions, DetectStreamRequest, DetectStreamResponse, Detection, FrameDetections,
+    ListCamerasRequest, ListModelsRequest, PixelFormat, RawPicture, RemoveCameraRequest, SubscribeRequest,
 };
 use tokio::time::timeout;
 use tonic::transport::Channel;
@@ -28,6 +32,7 @@ mod life;
 mod process;
 #[path = "../support/rtsp_camera/mod.rs"]
 mod rtsp_camera;
+mod streams;
 
 use files::{python, sample};
 use process::{ServerProcess, errors, run};

@@ -1,10 +1,13 @@
 //! A scripted backend behind the real gRPC server.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use centerx::api::backend::{Backend, DetectError, DetectRequest, EventStream, SubscribeError};
+use centerx::api::backend::{
+    Backend, Choice, DetectError, DetectRequest, EventStream, Pending, PictureStream, SubscribeError,
+};
 use centerx::api::{Config, Health, Metrics, Server, bind};
 use centerx::camera::{
     CameraError, CameraId, CameraOrigin, CameraPatch, CameraSpec, CameraState, CameraStatus, CameraUrl,
@@ -84,6 +87,82 @@ pub struct Scripted {
     pub asked: Mutex<Vec<Asked>>,
     /// A picture needs a permit of this.
     pub engine: Semaphore,
+    /// What streams of pictures meet.
+    pub streams: Arc<StreamScript>,
+}
+
+/// What streams of pictures meet.
+#[derive(Default)]
+pub struct StreamScript {
+    /// What each stream asked for.
+    pub choices: Mutex<Vec<Choice>>,
+    /// The next stream is refused with this.
+    pub refuse: Mutex<Option<DetectError>>,
+    /// Pictures that wait for the test to answer them; without it they are answered at once.
+    pub held: Mutex<Option<Vec<Held>>>,
+    /// Objects found in each picture that is answered at once.
+    pub objects: AtomicUsize,
+    /// Pictures handed in whose answer was not taken yet.
+    pub under_way: AtomicUsize,
+    /// The most of them at a time.
+    pub most_under_way: AtomicUsize,
+}
+
+/// A picture that waits for its answer.
+pub struct Held {
+    pub picture: Arc<Picture>,
+    pub to: oneshot::Sender<Result<PictureDetections, DetectError>>,
+}
+
+impl Held {
+    /// Answers with one person.
+    pub fn answer(self) {
+        let _ = self.to.send(Ok(found(&self.picture, 1)));
+    }
+}
+
+impl StreamScript {
+    /// From now on pictures wait for the test to answer them.
+    pub fn hold(&self) {
+        *self.held.lock().unwrap() = Some(Vec::new());
+    }
+
+    /// Waits until so many pictures wait, and takes them.
+    pub async fn take_held(&self, count: usize) -> Vec<Held> {
+        while self.held.lock().unwrap().as_ref().unwrap().len() < count {
+            tokio::task::yield_now().await;
+        }
+        std::mem::take(self.held.lock().unwrap().as_mut().unwrap())
+    }
+}
+
+struct ScriptedStream(Arc<StreamScript>);
+
+struct UnderWay(Arc<StreamScript>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[tonic::async_trait]
+impl PictureStream for ScriptedStream {
+    async fn offer(&mut self, picture: Arc<Picture>) -> Result<Pending, DetectError> {
+        let script = Arc::clone(&self.0);
+        let now = script.under_way.fetch_add(1, Ordering::SeqCst) + 1;
+        script.most_under_way.fetch_max(now, Ordering::SeqCst);
+        let (to, answer) = oneshot::channel();
+        match &mut *script.held.lock().unwrap() {
+            Some(held) => held.push(Held { picture, to }),
+            None => _ = to.send(Ok(found(&picture, script.objects.load(Ordering::SeqCst)))),
+        }
+        let under_way = UnderWay(Arc::clone(&script));
+        Ok(Box::pin(async move {
+            let _under_way = under_way;
+            answer.await.unwrap_or(Err(DetectError::ShuttingDown))
+        }))
+    }
 }
 
 impl Scripted {
@@ -98,6 +177,7 @@ impl Scripted {
             detect_script: Mutex::default(),
             asked: Mutex::default(),
             engine: Semaphore::new(1000),
+            streams: Arc::new(StreamScript { objects: AtomicUsize::new(1), ..StreamScript::default() }),
         }
     }
 
@@ -176,7 +256,13 @@ impl Backend for Scripted {
         self.asked.lock().unwrap().push(Asked { size, model, min_score, classes });
         let _permit = self.engine.acquire().await.unwrap();
         self.detect_script.lock().unwrap().pop_front().map_or(Ok(()), Err)?;
-        Ok(found(&picture))
+        Ok(found(&picture, 1))
+    }
+
+    fn open_stream(&self, choice: Choice) -> Result<Box<dyn PictureStream>, DetectError> {
+        self.streams.refuse.lock().unwrap().take().map_or(Ok(()), Err)?;
+        self.streams.choices.lock().unwrap().push(choice);
+        Ok(Box::new(ScriptedStream(Arc::clone(&self.streams))))
     }
 
     fn models(&self) -> Vec<ModelInfo> {
@@ -201,8 +287,8 @@ impl Backend for Scripted {
     }
 }
 
-fn found(picture: &Picture) -> PictureDetections {
-    let detections = vec![detection("person", 0.71)];
+fn found(picture: &Picture, objects: usize) -> PictureDetections {
+    let detections = vec![detection("person", 0.71); objects];
     PictureDetections { width: picture.width, height: picture.height, model: "coco".into(), detections }
 }
 
