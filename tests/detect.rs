@@ -3,8 +3,9 @@
 // A test that fails is to panic.
 #![allow(clippy::unwrap_used)]
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use serde_json::Value;
 
@@ -100,6 +101,19 @@ fn a_video_gives_a_summary_and_an_annotated_copy_that_can_be_read_again() {
     let again = records(&run(&["detect", "--json", copy.to_str().unwrap()]));
     assert_eq!(again.len(), 12);
     assert_eq!((again[0]["width"].as_u64(), again[0]["height"].as_u64()), (Some(768), Some(576)));
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let video = sample("vtest.avi");
+    let mut command = process::centerx(&["detect", "--json", "--frames", "500", video.to_str().unwrap()]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let message = errors(&output);
+    assert!(output.status.success() && !message.contains("panicked"), "{message}");
+    assert!(line.starts_with('{'), "{line}");
 }
 
 #[test]

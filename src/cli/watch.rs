@@ -1,6 +1,7 @@
 //! `centerx watch`: a subscriber that prints what is pushed to it.
 
 use std::collections::HashMap;
+use std::io::{self, Write, stdout};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
@@ -83,7 +84,7 @@ impl Args {
             };
             let Some(response) = message.map_err(refusal)? else { break };
             let seen_before = printer.detections > 0;
-            printer.print(response.event);
+            printer.print(response.event)?;
             if let (false, true, Some(seconds)) = (seen_before, printer.detections > 0, self.seconds) {
                 until = Some(Instant::now() + Duration::from_secs_f64(seconds.max(0.0)));
             }
@@ -113,18 +114,18 @@ struct Printer {
 }
 
 impl Printer {
-    fn print(&mut self, event: Option<Event>) {
+    fn print(&mut self, event: Option<Event>) -> io::Result<()> {
         match event {
             Some(Event::Detections(frame)) => self.frame(&frame),
             Some(Event::Dropped(dropped)) => {
-                println!("-- {} frames missed: this reader is too slow", dropped.frames)
+                writeln!(stdout(), "-- {} frames missed: this reader is too slow", dropped.frames)
             }
-            Some(Event::CameraState(change)) => println!("{}", state_line(&change)),
-            None => {}
+            Some(Event::CameraState(change)) => writeln!(stdout(), "{}", state_line(&change)),
+            None => Ok(()),
         }
     }
 
-    fn frame(&mut self, frame: &FrameDetections) {
+    fn frame(&mut self, frame: &FrameDetections) -> io::Result<()> {
         let captured = frame
             .capture_time
             .and_then(|time| SystemTime::try_from(time).ok())
@@ -134,14 +135,16 @@ impl Printer {
         for found in &frame.detections {
             let names =
                 self.names.as_ref().map(|names| names.get(&frame.model).map_or(&[][..], Vec::as_slice));
-            println!(
+            writeln!(
+                stdout(),
                 "{}  {seconds:.1} s  {}{}",
                 frame.camera_id,
                 detection_text(found),
                 landmark_text(found, names)
-            );
+            )?;
         }
         self.detections += frame.detections.len() as u64;
+        Ok(())
     }
 }
 

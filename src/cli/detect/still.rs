@@ -1,7 +1,7 @@
 //! One picture.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write, stdout};
 use std::path::Path;
 
 use anyhow::Context;
@@ -36,12 +36,12 @@ pub fn detect(detector: &mut Detector, path: &Path, settings: &Settings<'_>) -> 
             model: &detector.model.name,
             detections: detector.found(&detections),
         };
-        println!("{}", serde_json::to_string(&record)?);
+        writeln!(stdout(), "{}", serde_json::to_string(&record)?)?;
     } else {
         if settings.many {
-            println!("{}", path.display());
+            writeln!(stdout(), "{}", path.display())?;
         }
-        println!("{}", picture_table(&detections));
+        writeln!(stdout(), "{}", picture_table(&detections))?;
     }
     if let Some(output) = settings.output {
         let mut rgb = picture.plane(0).to_vec();

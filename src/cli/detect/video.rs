@@ -1,5 +1,6 @@
 //! One video file, frame by frame.
 
+use std::io::{Write, stdout};
 use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -35,10 +36,8 @@ pub fn detect(detector: &mut Detector, path: &Path, settings: &Settings<'_>) -> 
                 model: &detector.model.name,
                 detections: detector.found(&detections),
             };
-            progress.suspend(|| -> anyhow::Result<()> {
-                println!("{}", serde_json::to_string(&record)?);
-                Ok(())
-            })?;
+            let line = serde_json::to_string(&record)?;
+            progress.suspend(|| writeln!(stdout(), "{line}"))?;
         }
         if let Some(annotator) = &mut annotator {
             annotator.write(&frame.picture, detections, &detector.model.skeleton)?;
@@ -48,7 +47,7 @@ pub fn detect(detector: &mut Detector, path: &Path, settings: &Settings<'_>) -> 
     }
     progress.finish_and_clear();
     if !settings.json {
-        println!("{}: {number} frames\n{}", path.display(), summary.table());
+        writeln!(stdout(), "{}: {number} frames\n{}", path.display(), summary.table())?;
     }
     if let (Some(annotator), Some(output)) = (annotator, settings.output) {
         annotator.finish()?;
