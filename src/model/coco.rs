@@ -9,9 +9,14 @@ use super::hardswish;
 use super::metadata::ModelMetadata;
 use super::recipe::{Input, Recipe};
 use super::tfjs::{Feature, GraphModel, ImportError};
+use super::variant::Variant;
 
 /// The heatmap before its sigmoid, and the distances to the four sides in input pixels.
 const HEADS: [&str; 2] = ["tower_0/CenternetHead/centernet_cls_output/BiasAdd", "tower_0/wh"];
+/// The name it is known by.
+const NAME: &str = "coco";
+/// Height and width where nothing else is said.
+const SIZE: [usize; 2] = [512; 2];
 /// Detections a picture.
 const TOP_K: usize = 100;
 
@@ -100,16 +105,23 @@ pub const COCO_CLASSES: [&str; 80] = [
 ];
 
 /// Builds the detector out of `centernet.json` and `centernet.bin`: the bytes of an ONNX file by the engine
-/// contract. `version` goes into its metadata.
+/// contract. `version` goes into its metadata. `size` is height and width of its input, multiples of 32; 512
+/// both if there is none.
 ///
 /// # Errors
-/// Files that are not that model.
-pub fn build(description: &[u8], weights: &[u8], version: &str) -> Result<Vec<u8>, ModelError> {
+/// Files that are not that model, or a size that the network cannot take.
+pub fn build(
+    description: &[u8],
+    weights: &[u8],
+    version: &str,
+    size: Option<[usize; 2]>,
+) -> Result<Vec<u8>, ModelError> {
     let source = GraphModel::parse(description, weights)?;
-    let [height, width, _] = source.input_shape()?;
-    let mut graph = Graph::new("coco");
+    let saved = source.saved_size()?;
+    let [height, width] = size.or(saved).unwrap_or(SIZE);
+    let mut graph = Graph::new(NAME);
     let pixels = decode::images(&mut graph, height, width);
-    let found = source.convert(&mut graph, &pixels, &HEADS)?;
+    let found = source.convert(&mut graph, &pixels, &HEADS, [height, width])?;
     let [heatmap, sides] = &found[..] else {
         return Err(ImportError::Inconsistent("the heads are not two".to_owned()).into());
     };
@@ -124,7 +136,8 @@ pub fn build(description: &[u8], weights: &[u8], version: &str) -> Result<Vec<u8
     graph.check()?;
     let mut model = graph.into_model();
     let recipe = Recipe { input: Input::plain(&pixels), heads, nms: None, float16: false };
-    metadata(version, [height, width], recipe).write_to(&mut model);
+    let name = Variant { base: NAME, size }.to_string();
+    metadata(name, version, [height, width], recipe).write_to(&mut model);
     Ok(model.encode_to_vec())
 }
 
@@ -133,9 +146,14 @@ fn head(feature: &Feature) -> Head {
     Head { value: feature.value.clone(), channels, height, width }
 }
 
-fn metadata(version: &str, [height, width]: [usize; 2], recipe: Recipe) -> ModelMetadata {
+fn metadata(
+    name: String,
+    version: &str,
+    [height, width]: [usize; 2],
+    recipe: Recipe,
+) -> ModelMetadata {
     ModelMetadata {
-        name: "coco".to_owned(),
+        name,
         version: version.to_owned(),
         family: decode::TTF.name.to_owned(),
         classes: COCO_CLASSES.map(str::to_owned).to_vec(),
@@ -164,9 +182,9 @@ mod tests {
 
     #[test]
     fn other_files_are_refused() {
-        assert!(matches!(build(b"", b"", "1"), Err(ModelError::Import(ImportError::Json(_)))));
+        assert!(matches!(build(b"", b"", "1", None), Err(ModelError::Import(ImportError::Json(_)))));
         let empty = br#"{"modelTopology": {"node": []}, "weightsManifest": []}"#;
-        let error = build(empty, b"", "1").unwrap_err().to_string();
+        let error = build(empty, b"", "1", None).unwrap_err().to_string();
         assert!(error.contains("no node is a Placeholder"), "{error}");
     }
 }

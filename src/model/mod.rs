@@ -2,7 +2,7 @@
 //! files, and keeping those that were fetched.
 //!
 //! [`load`] is what a server calls, [`zoo`] and [`runtime`] fetch what is pinned here. `onnx`, `graph`,
-//! `tfjs`, `hardswish`, `decode`, `metadata` and `coco` are pure: bytes and values in, values out.
+//! `tfjs`, `hardswish`, `decode`, `metadata`, `variant` and `coco` are pure: bytes and values in, values out.
 
 pub mod coco;
 mod contract;
@@ -19,6 +19,7 @@ pub mod recipe;
 pub mod runtime;
 pub mod tfjs;
 mod unpack;
+pub mod variant;
 pub mod zoo;
 
 use std::fs;

@@ -49,8 +49,8 @@ pub const ENTRIES: &[Entry] = &[Entry {
         Wanted { path: "package/LICENSE", name: LICENSE },
     ],
     build: |files, version| match files {
-        [description, weights] => coco::build(description, weights, version),
-        _ => coco::build(&[], &[], version),
+        [description, weights] => coco::build(description, weights, version, None),
+        _ => coco::build(&[], &[], version, None),
     },
 }];
 

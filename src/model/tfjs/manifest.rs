@@ -17,6 +17,16 @@ pub struct GraphModel {
     pub(super) weights: HashMap<String, Weight>,
 }
 
+/// The largest height or width of a picture.
+pub(super) const MAX_SIZE: usize = 8192;
+
+/// What pictures a model takes.
+pub(super) struct PictureShape {
+    /// Height and width, if they are fixed.
+    pub size: Option<[usize; 2]>,
+    pub channels: usize,
+}
+
 /// One operation of the graph.
 #[derive(Debug, Deserialize)]
 pub(super) struct Node {
@@ -155,6 +165,19 @@ impl Node {
         self.attribute(name, |value| text(value.get("s")?))
     }
 
+    /// The name of an element type, such as `DT_FLOAT`.
+    pub fn element(&self, name: &str) -> Result<String, String> {
+        self.attribute(name, |value| Some(value.get("type")?.as_str()?.to_owned()))
+    }
+
+    /// A set of axes, as a number with a bit for each; empty if absent.
+    pub fn axes(&self, name: &str) -> Result<i64, String> {
+        if !self.attr.contains_key(name) {
+            return Ok(0);
+        }
+        self.attribute(name, |value| value.get("i").map_or(Some(0), int))
+    }
+
     /// A list of strings; empty if absent.
     pub fn texts(&self, name: &str) -> Result<Vec<String>, String> {
         if !self.attr.contains_key(name) {
@@ -185,15 +208,20 @@ impl Node {
         }
     }
 
-    /// The shape of a placeholder: height, width and channels of one NHWC picture.
-    pub fn picture_shape(&self) -> Result<[usize; 3], String> {
+    /// The shape of a placeholder: one NHWC picture.
+    pub fn picture_shape(&self) -> Result<PictureShape, String> {
         let dims = self.attribute("shape", |value| {
             let dims = value.get("shape")?.get("dim")?.as_array()?;
             dims.iter().map(|dim| int(dim.get("size")?)).collect::<Option<Vec<i64>>>()
         })?;
-        match dims[..] {
-            [-1 | 1, h @ 1..=8192, w @ 1..=8192, c @ 1..=4] => Ok([h as usize, w as usize, c as usize]),
-            _ => Err(format!("shape {dims:?} is not that of one NHWC picture of at most 8192x8192")),
-        }
+        const MAX: i64 = MAX_SIZE as i64;
+        let (size, channels) = match dims[..] {
+            [-1 | 1, h @ 1..=MAX, w @ 1..=MAX, c @ 1..=4] => (Some([h as usize, w as usize]), c),
+            [-1 | 1, -1, -1, c @ 1..=4] => (None, c),
+            _ => {
+                return Err(format!("shape {dims:?} is not that of one NHWC picture of at most {MAX}x{MAX}"));
+            }
+        };
+        Ok(PictureShape { size, channels: channels as usize })
     }
 }

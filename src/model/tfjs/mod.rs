@@ -30,6 +30,20 @@ pub enum ImportError {
     /// Two nodes of one name, or bytes that no weight claims.
     #[error("the TF.js model contradicts itself: {0}")]
     Inconsistent(String),
+    /// The network cannot take pictures of this size.
+    #[error(
+        "the network cannot take pictures of {width}x{height}: it halves them again and again, so both sides must \
+         be multiples of {multiple} and at most 8192; the nearest is {}x{}",
+        nearest(*width, *multiple), nearest(*height, *multiple)
+    )]
+    Size {
+        /// The height asked for.
+        height: usize,
+        /// The width asked for.
+        width: usize,
+        /// What both must be multiples of.
+        multiple: usize,
+    },
     /// A node cannot be translated.
     #[error("node {node:?} ({op}): {problem}")]
     Node {
@@ -40,6 +54,12 @@ pub enum ImportError {
         /// What is wrong.
         problem: String,
     },
+}
+
+/// The multiple of `multiple` nearest to `side` that is in range.
+fn nearest(side: usize, multiple: usize) -> usize {
+    let side = side.clamp(multiple, manifest::MAX_SIZE);
+    ((side + multiple / 2) / multiple * multiple).clamp(multiple, manifest::MAX_SIZE / multiple * multiple)
 }
 
 #[cfg(test)]

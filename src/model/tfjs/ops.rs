@@ -1,18 +1,31 @@
 //! What each TensorFlow operation is in ONNX.
 
-use super::convert::{Feature, Importer, MAX_SIDE, Operand};
+use super::convert::{Factor, Feature, Importer, MAX_SIDE, Operand, Value};
 use super::manifest::{Node, Weight, WeightData};
 use crate::model::graph::Attr;
 
 /// The largest height or width a feature map is resized to.
 const MAX_RESIZE: i32 = 1 << 14;
 
-impl Importer<'_> {
+impl<'a> Importer<'a> {
     /// Adds what `node` computes; the nodes it reads are translated already.
-    pub fn translate(&mut self, node: &Node) -> Result<Feature, String> {
+    pub fn translate(&mut self, node: &'a Node) -> Result<Value, String> {
+        match node.op.as_str() {
+            "Shape" => return Ok(Value::Ints(shape(&self.feature(node, 0)?))),
+            "StridedSlice" => return self.slice(node).map(Value::Ints),
+            "Mul" if matches!(self.operand(node, 0)?, Operand::Ints(_)) => {
+                return self.product(node).map(Value::Ints);
+            }
+            _ => {}
+        }
+        self.feature_map(node).map(Value::Feature)
+    }
+
+    fn feature_map(&mut self, node: &'a Node) -> Result<Feature, String> {
         match node.op.as_str() {
             "Placeholder" => Ok(self.input.clone()),
             "Identity" => self.feature(node, 0),
+            "Cast" => self.cast(node),
             "Conv2D" | "_FusedConv2D" => self.convolution(node, false),
             "DepthwiseConv2dNative" | "FusedDepthwiseConv2dNative" => self.convolution(node, true),
             "Add" | "AddV2" => self.binary(node, "Add"),
@@ -27,6 +40,39 @@ impl Importer<'_> {
             "ResizeBilinear" => self.resize(node),
             _ => Err("this operation cannot be translated".to_owned()),
         }
+    }
+
+    /// The pixels are floats from the beginning, so one that makes them floats does nothing.
+    fn cast(&self, node: &Node) -> Result<Feature, String> {
+        match node.element("DstT")?.as_str() {
+            "DT_FLOAT" => self.feature(node, 0),
+            other => Err(format!("a feature map cannot become {other}")),
+        }
+    }
+
+    /// A range of a list of numbers.
+    fn slice(&self, node: &Node) -> Result<Vec<i32>, String> {
+        let list = self.ints(node, 0)?;
+        for mask in ["begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask"] {
+            if node.axes(mask)? != 0 {
+                return Err(format!("{mask} is set; only a plain range can be translated"));
+            }
+        }
+        let range = [self.ints(node, 1)?, self.ints(node, 2)?, self.ints(node, 3)?];
+        let [&[from], &[to], &[1]] = [&range[0][..], &range[1][..], &range[2][..]] else {
+            return Err(format!("the range {range:?} is not a begin, an end and a step of 1"));
+        };
+        let [from, to] = [from, to].map(|at| usize::try_from(at).unwrap_or(usize::MAX));
+        let part = list.get(from..to).ok_or_else(|| format!("{from}..{to} is no range of {list:?}"))?;
+        Ok(part.to_vec())
+    }
+
+    /// Two lists of numbers, multiplied one by one.
+    fn product(&self, node: &Node) -> Result<Vec<i32>, String> {
+        let (a, b) = (self.ints(node, 0)?, self.ints(node, 1)?);
+        let product = |(x, y): (&i32, &i32)| x.checked_mul(*y);
+        let product = (a.len() == b.len()).then(|| a.iter().zip(&b).map(product).collect()).flatten();
+        product.ok_or_else(|| format!("{a:?} and {b:?} cannot be multiplied"))
     }
 
     fn activation(&mut self, op: &str, x: Feature, name: &str) -> Result<Feature, String> {
@@ -103,9 +149,7 @@ impl Importer<'_> {
             (Operand::Constant(c), Operand::Feature(b)) => {
                 (self.constant(node, c, b.channels)?, b.value.clone(), b)
             }
-            (Operand::Constant(_), Operand::Constant(_)) => {
-                return Err("both inputs are constants".to_owned());
-            }
+            _ => return Err("none of the inputs is a feature map, or one is made from shapes".to_owned()),
         };
         Ok(Feature { value: self.graph.node(op, &[&a, &b], &node.name, &[]), ..shape })
     }
@@ -130,7 +174,7 @@ impl Importer<'_> {
     fn mean(&mut self, node: &Node) -> Result<Feature, String> {
         let x = self.feature(node, 0)?;
         let axes = self.ints(node, 1)?;
-        if !matches!(axes, [1, 2] | [2, 1]) || !node.flag("keep_dims")? {
+        if !matches!(axes[..], [1, 2] | [2, 1]) || !node.flag("keep_dims")? {
             return Err(format!(
                 "a mean over {axes:?}; only one over height and width that keeps them can be translated"
             ));
@@ -142,7 +186,7 @@ impl Importer<'_> {
     fn concat(&mut self, node: &Node) -> Result<Feature, String> {
         let last = node.input.len().checked_sub(1).ok_or("has no inputs")?;
         let axis = self.ints(node, last)?;
-        if !matches!(axis, [3 | -1]) {
+        if !matches!(axis[..], [3 | -1]) {
             return Err(format!("joins along axis {axis:?}; only along channels can be translated"));
         }
         let parts = (0..last).map(|i| self.feature(node, i)).collect::<Result<Vec<_>, _>>()?;
@@ -160,18 +204,38 @@ impl Importer<'_> {
         Ok(Feature { value, channels, height, width })
     }
 
-    fn resize(&mut self, node: &Node) -> Result<Feature, String> {
-        let x = self.feature(node, 0)?;
+    /// The height and width that `node` resizes `x` to. If they are constants, it is their factor that
+    /// counts, found out in the model as it was saved.
+    fn target(&mut self, node: &'a Node, x: &Feature) -> Result<[usize; 2], String> {
         let size = self.ints(node, 1)?;
-        let &[height @ 1..=MAX_RESIZE, width @ 1..=MAX_RESIZE] = size else {
+        let &[height @ 1..=MAX_RESIZE, width @ 1..=MAX_RESIZE] = &size[..] else {
             return Err(format!("the size {size:?} is not a height and a width"));
         };
-        let (height, width) = (height as usize, width as usize);
+        let size = [height as usize, width as usize];
+        if !matches!(self.operand(node, 1)?, Operand::Constant(_)) {
+            return Ok(size);
+        }
+        let [x_height, x_width] = [x.height, x.width];
+        let as_saved =
+            [Factor { to: size[0], from: x_height.max(1) }, Factor { to: size[1], from: x_width.max(1) }];
+        let [vertical, horizontal] = *self.factors.entry(&node.name).or_insert(as_saved);
+        let enlarged = |side: usize, Factor { to, from }: Factor| {
+            let whole = (side * to).is_multiple_of(from) && side * to / from <= MAX_SIDE;
+            whole
+                .then_some(side * to / from)
+                .ok_or_else(|| format!("{side} times {to}/{from} is no whole size"))
+        };
+        Ok([enlarged(x_height, vertical)?, enlarged(x_width, horizontal)?])
+    }
+
+    fn resize(&mut self, node: &'a Node) -> Result<Feature, String> {
+        let x = self.feature(node, 0)?;
+        let [height, width] = self.target(node, &x)?;
         let scales = [height as f32 / x.height as f32, width as f32 / x.width as f32];
         // The batch may be any, so the size is given by factors; the runtime rounds down what they give.
         let reached = [x.height as f32 * scales[0], x.width as f32 * scales[1]].map(|s| s as usize);
         if reached != [height, width] {
-            return Err(format!("no factor takes {}x{} to {size:?} exactly", x.height, x.width));
+            return Err(format!("no factor takes {}x{} to {height}x{width} exactly", x.height, x.width));
         }
         let coordinates = match (node.flag("align_corners")?, node.flag("half_pixel_centers")?) {
             (false, false) => "asymmetric",
@@ -233,6 +297,12 @@ impl Window {
             ("group", Attr::Int(*group)),
         ]
     }
+}
+
+/// The shape in TensorFlow's order; the batch may be any and stands as -1.
+fn shape(x: &Feature) -> Vec<i32> {
+    let side = |side: usize| i32::try_from(side).unwrap_or(i32::MAX);
+    vec![-1, side(x.height), side(x.width), side(x.channels)]
 }
 
 fn broadcast(a: &Feature, b: &Feature) -> Result<Feature, String> {

@@ -41,7 +41,8 @@ fn import(description: &Value, weights: &[u8], head: &str) -> Result<(Graph, sup
     let model = GraphModel::parse(description.to_string().as_bytes(), weights)?;
     let mut graph = Graph::new("g");
     let pixels = graph.input("pixels", ElementType::Float, &[Dim::Param("N".into())]);
-    let head = model.convert(&mut graph, &pixels, &[head])?.remove(0);
+    let size = model.saved_size()?.unwrap_or([64, 96]);
+    let head = model.convert(&mut graph, &pixels, &[head], size)?.remove(0);
     graph.output(&head.value, ElementType::Float, &[]);
     Ok((graph, head))
 }
@@ -68,6 +69,116 @@ fn a_convolution_becomes_nchw_with_explicit_padding() {
     // Output 0, input 0 runs over the kernel's rows and columns in steps of inputs * outputs.
     assert_eq!(data[..4], [0.0, 6.0, 12.0, 18.0]);
     assert_eq!(data[27], 1.0);
+}
+
+/// As [`description`], but `out` is `conv` halved again, made as large as `conv` and added to it. The size is
+/// a constant, or follows from the shape of `conv`'s half where `computed`.
+fn pyramid(size: [i64; 2], computed: bool) -> (Value, Vec<u8>) {
+    let mut description = description();
+    let nodes = description["modelTopology"]["node"].as_array_mut().unwrap();
+    let sides = size.map(|side| json!({"size": side.to_string()}));
+    nodes[0]["attr"]["shape"]["shape"]["dim"] = json!([{"size": "1"}, sides[0], sides[1], {"size": "3"}]);
+    let mut half = nodes[4].clone();
+    half["name"] = json!("half");
+    half["input"] = json!(["conv", "kernel_2", "bias"]);
+    nodes[5] = json!({ "name": "out", "op": "AddV2", "input": ["conv", "large"] });
+    nodes.push(half);
+    for name in ["kernel_2", "size", "from", "to", "step", "double"] {
+        nodes.push(json!({ "name": name, "op": "Const" }));
+    }
+    nodes.push(json!({ "name": "shape", "op": "Shape", "input": ["half"] }));
+    nodes.push(json!({ "name": "sides", "op": "StridedSlice", "input": ["shape", "from", "to", "step"] }));
+    nodes.push(json!({ "name": "doubled", "op": "Mul", "input": ["sides", "double"] }));
+    let size = if computed { "doubled" } else { "size" };
+    nodes.push(json!({ "name": "large", "op": "ResizeBilinear", "input": ["half", size], "attr": {
+        "half_pixel_centers": { "b": true } } }));
+    let ints =
+        [("size", vec![4, 6]), ("from", vec![1]), ("to", vec![3]), ("step", vec![1]), ("double", vec![2, 2])];
+    let list = description["weightsManifest"][0]["weights"].as_array_mut().unwrap();
+    list.push(json!({ "name": "kernel_2", "shape": [1, 1, 2, 2], "dtype": "float32" }));
+    let mut weights = weights();
+    weights.extend([1f32; 4].into_iter().flat_map(f32::to_le_bytes));
+    for (name, numbers) in ints {
+        list.push(json!({ "name": name, "shape": [numbers.len()], "dtype": "int32" }));
+        weights.extend(numbers.into_iter().flat_map(i32::to_le_bytes));
+    }
+    (description, weights)
+}
+
+/// The first weight that a node of this operation reads after its input, as floats.
+fn scales(graph: &Graph) -> Vec<f32> {
+    let resize = graph.proto().node.iter().find(|node| node.op_type.as_deref() == Some("Resize")).unwrap();
+    let weight =
+        graph.proto().initializer.iter().find(|w| w.name.as_deref() == Some(&resize.input[2])).unwrap();
+    weight.raw_data.as_ref().unwrap().as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
+}
+
+#[test]
+fn another_size_keeps_the_factors() {
+    // Saved for 8x12, whose quarter of 2x3 becomes 4x6 by a constant; saved for any size, by its own shape.
+    for (saved, computed) in [([8, 12], false), ([8, 12], true), ([-1, -1], true)] {
+        let (description, weights) = pyramid(saved, computed);
+        let model = GraphModel::parse(description.to_string().as_bytes(), &weights).unwrap();
+        for size in [[8, 12], [16, 4], [64, 128]] {
+            let mut graph = Graph::new("g");
+            let pixels = graph.input("pixels", ElementType::Float, &[]);
+            let head = model.convert(&mut graph, &pixels, &["out"], size).unwrap().remove(0);
+            assert_eq!([head.height, head.width], size.map(|side| side / 2));
+            assert_eq!(scales(&graph), [1.0, 1.0, 2.0, 2.0]);
+            graph.output(&head.value, ElementType::Float, &[]);
+            graph.check().unwrap();
+        }
+    }
+}
+
+#[test]
+fn sizes_that_the_strides_do_not_divide_are_refused_with_the_multiple() {
+    for (saved, computed) in [([8, 12], false), ([-1, -1], true)] {
+        let (description, weights) = pyramid(saved, computed);
+        let model = GraphModel::parse(description.to_string().as_bytes(), &weights).unwrap();
+        let refused = |size| {
+            let mut graph = Graph::new("g");
+            model.convert(&mut graph, "pixels", &["out"], size).unwrap_err().to_string()
+        };
+        let message = refused([10, 15]);
+        assert!(message.contains("15x10") && message.contains("multiples of 4"), "{message}");
+        assert!(message.contains("the nearest is 16x12"), "{message}");
+        assert!(refused([0, 8]).contains("the nearest is 8x4"), "{}", refused([0, 8]));
+        assert!(refused([1 << 20, 8]).contains("the nearest is 8x8192"), "{}", refused([1 << 20, 8]));
+    }
+}
+
+#[test]
+fn pixels_may_be_cast_to_floats_and_to_nothing_else() {
+    let cast = |to: &str| {
+        let mut description = description();
+        let attributes = json!({ "DstT": { "type": to } });
+        description["modelTopology"]["node"][5] =
+            json!({ "name": "out", "op": "Cast", "input": ["images"], "attr": attributes });
+        import(&description, &weights(), "out")
+    };
+    assert_eq!(cast("DT_FLOAT").unwrap().1.value, "pixels");
+    let error = cast("DT_INT32").unwrap_err().to_string();
+    assert!(error.contains("cannot become DT_INT32"), "{error}");
+}
+
+#[test]
+fn only_plain_ranges_and_products_of_shapes_are_translated() {
+    let cases: [(fn(&mut [Value]), &str); 4] = [
+        (|nodes| nodes[14]["attr"] = json!({ "shrink_axis_mask": { "i": "1" } }), "shrink_axis_mask is set"),
+        (|nodes| nodes[14]["input"][2] = json!("size"), "is not a begin, an end and a step of 1"),
+        (|nodes| nodes[14]["input"][3] = json!("to"), "is not a begin, an end and a step of 1"),
+        (|nodes| nodes[15]["input"][1] = json!("step"), "cannot be multiplied"),
+    ];
+    for (change, expected) in cases {
+        let (mut description, weights) = pyramid([8, 12], true);
+        change(description["modelTopology"]["node"].as_array_mut().unwrap());
+        let error = import(&description, &weights, "out").unwrap_err().to_string();
+        assert!(error.contains(expected), "{expected}: {error}");
+    }
+    let error =
+        import(&pyramid([8, 12], true).0, &pyramid([8, 12], true).1, "doubled").unwrap_err().to_string();
+    assert!(error.contains(r#""doubled" is not a feature map"#), "{error}");
 }
 
 /// What is done to the description, to the weights' length, and what the error must say.
