@@ -2,7 +2,8 @@
 //! files, and keeping those that were fetched.
 //!
 //! [`load`] is what a server calls, [`zoo`] and [`runtime`] fetch what is pinned here. `onnx`, `graph`,
-//! `tfjs`, `hardswish`, `decode`, `metadata`, `variant` and `coco` are pure: bytes and values in, values out.
+//! `tfjs`, `hardswish`, `decode`, `metadata`, `variant`, `movenet`, `coco`
+//! and `pose` are pure: bytes and values in, values out.
 
 pub mod coco;
 mod contract;
@@ -14,7 +15,9 @@ pub mod hardswish;
 pub mod home;
 pub mod import;
 pub mod metadata;
+pub mod movenet;
 pub mod onnx;
+pub mod pose;
 pub mod recipe;
 pub mod runtime;
 pub mod tfjs;
@@ -123,6 +126,14 @@ pub enum ModelError {
     NotPulled {
         /// Its name.
         name: String,
+    },
+    /// There is nothing to remove.
+    #[error("the model {name} is not on this machine, so there is nothing to remove; there is: {have}")]
+    NotThere {
+        /// Its name.
+        name: String,
+        /// The models there are.
+        have: String,
     },
     /// A TF.js model cannot be translated.
     #[error(transparent)]

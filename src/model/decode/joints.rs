@@ -52,9 +52,9 @@ pub const COCO_SKELETON: [[u32; 2]; 18] = [
 const JOINTS: i64 = COCO_JOINTS.len() as i64;
 
 /// Peaks of a joint's heatmap under this score are no candidates, as in the paper's own code.
-pub(in crate::model) const LEAST_SCORE: f32 = 0.1;
+const LEAST_SCORE: f32 = 0.1;
 /// A candidate counts only within this share of the box's longer side from the regressed place.
-pub(in crate::model) const REACH: f32 = 0.3;
+const REACH: f32 = 0.3;
 
 /// The joints of the persons whose boxes (`[N, 4, K]`, input pixels) are given.
 ///

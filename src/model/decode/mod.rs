@@ -7,15 +7,16 @@
 //! A family differs from another in its heads and in the formula of its objects: one entry of [`FAMILIES`].
 
 pub mod family;
-pub(super) mod joints;
-pub(super) mod nms;
-pub(super) mod peaks;
+mod joints;
+mod nms;
+mod peaks;
 
 use super::graph::{Attr, Graph};
 use super::onnx::{Dim, ElementType};
 use super::{INPUT, OUTPUT};
 pub use family::{CENTERFACE, CENTERNET, CENTERPOSE, FAMILIES, Family, HeadSpec, QUAD, TTF};
 use peaks::Peaks;
+pub(super) use peaks::{best_of_all, suppress_within};
 
 /// What the heatmap's values are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]

@@ -12,7 +12,7 @@ use crate::model::onnx::ElementType;
 
 /// How often the decision is iterated: exact for chains of so many boxes. One costs a product of a K-vector
 /// with a K x K matrix.
-pub(in crate::model) const ROUNDS: usize = 8;
+const ROUNDS: usize = 8;
 
 /// 1 for the objects to keep and 0 for the others, float32 `[N, 1, K]`; `boxes` are `[N, 4, K]`, best first.
 pub(super) fn keep(graph: &mut Graph, peaks: &Peaks, boxes: &str, iou: f32) -> String {

@@ -13,7 +13,7 @@ use crate::model::onnx::ElementType;
 const SLOPE: f32 = 1e30;
 
 /// The chosen peaks of each picture, best first.
-pub(in crate::model) struct Peaks {
+pub(super) struct Peaks {
     /// How many, K.
     pub count: usize,
     /// Scores, float32 `[N, 1, K]`.
@@ -93,11 +93,16 @@ pub(super) fn places(graph: &mut Graph, cell: &str, width: usize, axis: i64) -> 
 }
 
 /// The heatmap with every cell that is no peak of its class far under every peak.
-pub(in crate::model) fn suppress(graph: &mut Graph, heatmap: &str) -> String {
+pub(super) fn suppress(graph: &mut Graph, heatmap: &str) -> String {
+    suppress_within(graph, heatmap, 3)
+}
+
+/// As [`suppress`], of a peak being the highest of the `side` times `side` cells around it.
+pub(in crate::model) fn suppress_within(graph: &mut Graph, heatmap: &str, side: i64) -> String {
     let window = [
-        ("kernel_shape", Attr::Ints(&[3, 3])),
+        ("kernel_shape", Attr::Ints(&[side; 2])),
         ("strides", Attr::Ints(&[1, 1])),
-        ("pads", Attr::Ints(&[1; 4])),
+        ("pads", Attr::Ints(&[side / 2; 4])),
     ];
     let maximum = graph.node("MaxPool", &[heatmap], "neighbourhood", &window);
     let below = graph.node("Sub", &[&maximum, heatmap], "below", &[]);
@@ -114,7 +119,7 @@ pub(in crate::model) fn best_of_all(graph: &mut Graph, map: &str, top_k: usize) 
 
 /// As [`best_of_all`], faster: rows whose maximum is not among the `top_k` greatest row maxima hold none of
 /// the `top_k` greatest values, so only `top_k` rows are searched. There must be that many rows.
-pub(in crate::model) fn best_by_rows(
+fn best_by_rows(
     graph: &mut Graph,
     map: &str,
     width: usize,

@@ -1,0 +1,418 @@
+//! MoveNet's decode as graph nodes: from six heads to people with joints.
+//!
+//! As the network's own (MoveNet MultiPose, Google 2021), for any batch, any size and K people instead of six:
+//! a peak of the centre's heatmap is a person; a head says where each joint of it should be; the joint is the
+//! cell whose own heat, less the further it lies from that place, is greatest inside the person's box; a head
+//! says where in that cell. The original looks at every cell of the map for every joint of every person. Here it
+//! is a window around the place that reaches as far as a joint can that counts, so the result is the same.
+//!
+//! Only operators that both ONNX Runtime and TensorRT take are used.
+
+use super::OUTPUT;
+use super::decode::{self, DecodeError, Head};
+use super::graph::{Attr, Graph};
+use super::onnx::{Dim, ElementType};
+
+/// The name of the family.
+pub const FAMILY: &str = "movenet";
+/// Joints of a person.
+pub const JOINTS: usize = 17;
+/// Cells around a centre in which no other may be higher, in each direction.
+const PEAK: i64 = 5;
+/// How far a joint may lie from its place: the square of the distance at which its heat counts for 1/e, as a
+/// share of the map's shorter side. This and [`COUNTS`] are the numbers in the original's file.
+const SPREAD: f32 = 0.300_048_83;
+/// A joint that scores no more does not count for its person's score.
+const COUNTS: f32 = 0.126_953_125;
+/// A joint of one person scores as much as if it were that of another of the first persons, if it lies closer to
+/// where theirs should be. The original, which finds six, has it so for those six; with more, its scores would
+/// no longer come out the same.
+const RIVALS: usize = 6;
+
+/// The heads of the network, all of one height and width; places and sizes are in cells, y before x.
+#[derive(Clone, Debug)]
+pub struct Heads {
+    /// Logits of there being the centre of a person.
+    pub centre: Head,
+    /// Height and width of the box.
+    pub size: Head,
+    /// From the cell to the middle of the box.
+    pub offset: Head,
+    /// From the cell to where each joint should be.
+    pub places: Head,
+    /// Logits of there being a joint, one channel for each.
+    pub heat: Head,
+    /// From the cell to the joint in it.
+    pub offsets: Head,
+    /// Input pixels a cell.
+    pub stride: f32,
+}
+
+/// Adds the decode and the output `detections`: float32 `[N, top_k, 6 + 3 * 17]`, best first, each x1, y1, x2, y2
+/// in input pixels, score, class 0, and x, y, score of the joints.
+///
+/// The score is that of the centre times the mean score of the joints that count.
+///
+/// # Errors
+/// Heads of other shapes, or a `top_k` out of range.
+pub fn append(graph: &mut Graph, heads: &Heads, top_k: usize) -> Result<(), DecodeError> {
+    check(heads, top_k)?;
+    let mut decode = Decode::new(graph, heads, top_k);
+    let people = decode.people();
+    let boxes = decode.boxes(&people);
+    let places = decode.places(&people);
+    let joints = decode.joints(&boxes, &places);
+    let score = decode.score(&people, &joints);
+    let rows = decode.rows(&boxes, &score, &joints);
+    let sorted = decode.sorted(&rows, &score);
+    let columns = Dim::Value(6 + 3 * JOINTS as i64);
+    graph.output(
+        &sorted,
+        ElementType::Float,
+        &[Dim::Param("N".to_owned()), Dim::Value(top_k as i64), columns],
+    );
+    Ok(())
+}
+
+fn check(heads: &Heads, top_k: usize) -> Result<(), DecodeError> {
+    let Head { height, width, .. } = heads.centre;
+    let shapes = [
+        ("centre", &heads.centre, 1),
+        ("size", &heads.size, 2),
+        ("offset", &heads.offset, 2),
+        ("places", &heads.places, 2 * JOINTS),
+        ("heat", &heads.heat, JOINTS),
+        ("offsets", &heads.offsets, 2 * JOINTS),
+    ];
+    for (name, head, channels) in shapes {
+        let (expected, found) = ([channels, height, width], [head.channels, head.height, head.width]);
+        if expected != found {
+            let [expected, found] = [expected, found].map(|s| format!("{},{},{}", s[0], s[1], s[2]));
+            return Err(DecodeError::Head { family: FAMILY, head: name, expected, found });
+        }
+    }
+    if !(1..=height * width).contains(&top_k) {
+        return Err(DecodeError::TopK { top_k, values: height * width });
+    }
+    Ok(())
+}
+
+/// The chosen centres, each value `[N, K]`.
+struct People {
+    /// Flat index of the cell, int64.
+    cell: String,
+    /// Row and column of the cell.
+    at: [String; 2],
+    score: String,
+}
+
+/// The sides of the boxes in cells, inside the map, each `[N, K, 1]`: top and bottom, left and right.
+struct Boxes([[String; 2]; 2]);
+
+/// The joints, each value `[N, K, 17]`.
+struct Joints {
+    /// Row and column, in cells.
+    at: [String; 2],
+    score: String,
+}
+
+/// The decode under construction.
+struct Decode<'a> {
+    graph: &'a mut Graph,
+    heads: &'a Heads,
+    top_k: usize,
+    /// Height and width of the heads.
+    map: [usize; 2],
+    /// The axis -1, for `Unsqueeze`.
+    last: String,
+}
+
+impl<'a> Decode<'a> {
+    fn new(graph: &'a mut Graph, heads: &'a Heads, top_k: usize) -> Self {
+        let last = graph.int64s("last_axis", &[1], &[-1]);
+        Self { graph, heads, top_k, map: [heads.centre.height, heads.centre.width], last }
+    }
+
+    fn node(&mut self, op: &str, inputs: &[&str], hint: &str) -> String {
+        self.graph.node(op, inputs, hint, &[])
+    }
+
+    fn cast(&mut self, value: &str, to: ElementType) -> String {
+        self.graph.node("Cast", &[value], "cast", &[("to", Attr::Int(to as i64))])
+    }
+
+    fn reshaped(&mut self, value: &str, shape: &[i64]) -> String {
+        let shape = self.graph.int64s("shape", &[shape.len()], shape);
+        self.node("Reshape", &[value, &shape], "reshaped")
+    }
+
+    fn unsqueezed(&mut self, value: &str) -> String {
+        let last = self.last.clone();
+        self.node("Unsqueeze", &[value, &last], "unsqueezed")
+    }
+
+    /// `value` with the axis inserted.
+    fn with_axis(&mut self, value: &str, axis: i64) -> String {
+        let axis = self.graph.int64s("axis", &[1], &[axis]);
+        self.node("Unsqueeze", &[value, &axis], "unsqueezed")
+    }
+
+    fn clipped(&mut self, value: &str, low: f32, high: f32) -> String {
+        let [low, high] = [low, high].map(|bound| self.graph.float("bound", bound));
+        self.node("Clip", &[value, &low, &high], "clipped")
+    }
+
+    /// Quotient and remainder of whole numbers.
+    fn row_and_column(&mut self, index: &str, width: usize) -> [String; 2] {
+        let width = self.graph.int64s("width", &[], &[width as i64]);
+        ["Div", "Mod"].map(|op| self.node(op, &[index, &width], "row_or_column"))
+    }
+
+    /// Values of `map` (`[N, C, H, W]`) at flat indices `[N, K, ...]`, whose other sides are `shape`.
+    fn pick(&mut self, map: &str, index: &str, shape: &[usize]) -> String {
+        let flat = self.reshaped(map, &[0, -1]);
+        let line = self.reshaped(index, &[0, -1]);
+        let picked = self.graph.node("GatherElements", &[&flat, &line], "picked", &[("axis", Attr::Int(1))]);
+        let shape: Vec<i64> =
+            [0, self.top_k as i64].into_iter().chain(shape.iter().map(|&n| n as i64)).collect();
+        self.reshaped(&picked, &shape)
+    }
+
+    /// The offsets of the channels `first`, `first + step`, ... in a flat map, to be added to flat indices of
+    /// cells.
+    fn channels(&mut self, first: usize, step: usize, count: usize) -> String {
+        let cells = self.map[0] * self.map[1];
+        let offsets: Vec<i64> = (0..count).map(|n| ((first + n * step) * cells) as i64).collect();
+        self.graph.int64s("channels", &[count], &offsets)
+    }
+
+    /// Two values of a head at the cells `[N, K, count]` or `[N, K, 1]`, y and x, each `[N, K, count]`.
+    fn pair_at(&mut self, head: &str, cells: &str, count: usize) -> [String; 2] {
+        [0, 1].map(|side| {
+            let channels = self.channels(side, 2, count);
+            let index = self.node("Add", &[cells, &channels], "index");
+            self.pick(head, &index, &[count])
+        })
+    }
+
+    fn people(&mut self) -> People {
+        let suppressed = decode::suppress_within(self.graph, &self.heads.centre.value, PEAK);
+        let (best, cell) = decode::best_of_all(self.graph, &suppressed, self.top_k);
+        let score = self.node("Sigmoid", &[&best], "centre_score");
+        let at = self.row_and_column(&cell, self.map[1]).map(|place| self.cast(&place, ElementType::Float));
+        People { cell, at, score }
+    }
+
+    fn boxes(&mut self, people: &People) -> Boxes {
+        let cells = self.unsqueezed(&people.cell);
+        let sizes = self.pair_at(&self.heads.size.value, &cells, 1);
+        let offsets = self.pair_at(&self.heads.offset.value, &cells, 1);
+        let half = self.graph.float("half", 0.5);
+        Boxes([0, 1].map(|side| {
+            let at = self.unsqueezed(&people.at[side]);
+            let middle = self.node("Add", &[&at, &offsets[side]], "middle");
+            let size = self.node("Relu", &[&sizes[side]], "size");
+            let half = self.node("Mul", &[&size, &half], "half_size");
+            ["Sub", "Add"].map(|op| {
+                let end = self.node(op, &[&middle, &half], "side");
+                self.clipped(&end, 0.0, self.map[side] as f32)
+            })
+        }))
+    }
+
+    /// Where the joints should be, rows and columns.
+    fn places(&mut self, people: &People) -> [String; 2] {
+        let cells = self.unsqueezed(&people.cell);
+        let places = self.pair_at(&self.heads.places.value, &cells, JOINTS);
+        [0, 1].map(|side| {
+            let at = self.unsqueezed(&people.at[side]);
+            self.node("Add", &[&at, &places[side]], "place")
+        })
+    }
+
+    /// How much less heat counts the further it is from a place, 1 to 0, for one direction; 0 outside the box.
+    fn closeness(&mut self, at: &str, place: &str, [low, high]: [&str; 2]) -> String {
+        let away = self.node("Sub", &[at, place], "away");
+        let squared = self.node("Mul", &[&away, &away], "squared");
+        let spread = self.graph.float("spread", -1.0 / self.spread());
+        let exponent = self.node("Mul", &[&squared, &spread], "exponent");
+        let close = self.node("Exp", &[&exponent], "close");
+        let after = self.node("GreaterOrEqual", &[at, low], "after");
+        let before = self.node("Less", &[at, high], "before");
+        let inside = self.node("And", &[&after, &before], "inside");
+        let inside = self.cast(&inside, ElementType::Float);
+        self.node("Mul", &[&close, &inside], "closeness")
+    }
+
+    fn spread(&self) -> f32 {
+        SPREAD * self.map[0].min(self.map[1]) as f32
+    }
+
+    /// Cells that the window reaches to either side of a place: heat is at most 1, so further away nothing
+    /// scores more than [`COUNTS`].
+    fn reach(&self) -> usize {
+        (self.spread() * -COUNTS.ln()).sqrt().ceil() as usize
+    }
+
+    /// The window's first row or column, `[N, K, 17]`, for the places in one direction, and how many it has.
+    fn window(&mut self, place: &str, [low, high]: &[String; 2], cells: usize) -> (String, usize) {
+        let reach = self.reach();
+        let length = (2 * reach + 1).min(cells);
+        // What lies outside the box is of no use: the nearest cells of the box are.
+        let below = self.node("Min", &[place, high], "below");
+        let inside = self.node("Max", &[&below, low], "inside");
+        let whole = self.node("Floor", &[&inside], "whole");
+        let reach = self.graph.float("reach", reach as f32);
+        let first = self.node("Sub", &[&whole, &reach], "first");
+        (self.clipped(&first, 0.0, (cells - length) as f32), length)
+    }
+
+    fn joints(&mut self, Boxes(boxes): &Boxes, places: &[String; 2]) -> Joints {
+        let heat = self.node("Sigmoid", &[&self.heads.heat.value], "heat");
+        let (first_row, rows) = self.window(&places[0], &boxes[0], self.map[0]);
+        let (first_column, columns) = self.window(&places[1], &boxes[1], self.map[1]);
+        let firsts = [first_row, first_column];
+        let lengths = [rows, columns];
+        let (mut index, mut close) = (Vec::new(), Vec::new());
+        for side in 0..2 {
+            // Rows as [N, K, 17, rows, 1], columns as [N, K, 17, 1, columns].
+            let axis = if side == 0 { -1 } else { -2 };
+            let first = self.unsqueezed(&firsts[side]);
+            let steps: Vec<f32> = (0..lengths[side]).map(|n| n as f32).collect();
+            let steps = self.graph.floats("steps", &[lengths[side]], &steps);
+            let at = self.node("Add", &[&first, &steps], "window");
+            let place = self.unsqueezed(&places[side]);
+            let [low, high] = [0, 1].map(|end| self.unsqueezed(&boxes[side][end]));
+            let weight = self.closeness(&at, &place, [&low, &high]);
+            close.push(self.with_axis(&weight, axis));
+            let whole = self.cast(&at, ElementType::Int64);
+            index.push(self.with_axis(&whole, axis));
+        }
+        let width = self.graph.int64s("map_width", &[], &[self.map[1] as i64]);
+        let channels = self.channels(0, 1, JOINTS);
+        let channel = self.reshaped(&channels, &[JOINTS as i64, 1, 1]);
+        let row = self.node("Mul", &[&index[0], &width], "row_start");
+        let row = self.node("Add", &[&row, &channel], "row_of_channel");
+        let cells = self.node("Add", &[&row, &index[1]], "window_cells");
+        let found = self.pick(&heat, &cells, &[JOINTS, rows, columns]);
+        let found = self.node("Mul", &[&found, &close[0]], "weighted_rows");
+        let found = self.node("Mul", &[&found, &close[1]], "weighted");
+        let flat = self.reshaped(&found, &[0, self.top_k as i64, JOINTS as i64, -1]);
+        let best = [("axis", Attr::Int(3)), ("keepdims", Attr::Int(0))];
+        let best = self.graph.node("ArgMax", &[&flat], "best_in_window", &best);
+        let [row, column] = self.row_and_column(&best, columns);
+        let at = [(row, &firsts[0]), (column, &firsts[1])].map(|(step, first)| {
+            let step = self.cast(&step, ElementType::Float);
+            self.node("Add", &[&step, first], "joint_cell")
+        });
+        let score = self.joint_score(&heat, boxes, places, &at);
+        let offsets = self.offsets(&at);
+        let at = [0, 1].map(|side| self.node("Add", &[&at[side], &offsets[side]], "joint"));
+        Joints { at, score }
+    }
+
+    /// The flat index in the map of cells `[N, K, 17]` given by row and column.
+    fn cells(&mut self, at: &[String; 2]) -> String {
+        let [row, column] = [0, 1].map(|side| self.cast(&at[side], ElementType::Int64));
+        let width = self.graph.int64s("map_width", &[], &[self.map[1] as i64]);
+        let row = self.node("Mul", &[&row, &width], "row_start");
+        self.node("Add", &[&row, &column], "cells")
+    }
+
+    /// From the joints' cells to the joints in them.
+    fn offsets(&mut self, at: &[String; 2]) -> [String; 2] {
+        let cells = self.cells(at);
+        self.pair_at(&self.heads.offsets.value, &cells, JOINTS)
+    }
+
+    /// The heat of the joints' cells times their closeness to the place, or to that of a rival if it is closer.
+    fn joint_score(
+        &mut self,
+        heat: &str,
+        boxes: &[[String; 2]; 2],
+        places: &[String; 2],
+        at: &[String; 2],
+    ) -> String {
+        let cells = self.cells(at);
+        let channels = self.channels(0, 1, JOINTS);
+        let index = self.node("Add", &[&cells, &channels], "joint_index");
+        let heat = self.pick(heat, &index, &[JOINTS]);
+        let own = [0, 1].map(|side| {
+            let [low, high] = &boxes[side];
+            self.closeness(&at[side], &places[side], [low, high])
+        });
+        let rivals = [0, 1].map(|side| {
+            // Joints as [N, 1, K, 17] against the rivals as [N, R, 1, 17].
+            let at = self.with_axis(&at[side], 1);
+            let [low, high] = &boxes[side];
+            let [place, low, high] = [&places[side], low, high].map(|value| {
+                let first = self.first_rivals(value);
+                self.with_axis(&first, 2)
+            });
+            self.closeness(&at, &place, [&low, &high])
+        });
+        let [own, rivals] =
+            [own, rivals].map(|[rows, columns]| self.node("Mul", &[&rows, &columns], "close"));
+        let greatest = [("axes", Attr::Ints(&[1])), ("keepdims", Attr::Int(0))];
+        let rival = self.graph.node("ReduceMax", &[&rivals], "closest_rival", &greatest);
+        let close = self.node("Max", &[&own, &rival], "closest");
+        self.node("Mul", &[&heat, &close], "joint_score")
+    }
+
+    /// What belongs to the [`RIVALS`] persons with the best centres.
+    fn first_rivals(&mut self, value: &str) -> String {
+        let rivals = RIVALS.min(self.top_k) as i64;
+        let [from, to, axis] = [0, rivals, 1].map(|n| self.graph.int64s("slice", &[1], &[n]));
+        self.node("Slice", &[value, &from, &to, &axis], "rivals")
+    }
+
+    /// `[N, K]`: the centre's score times the mean of the joints that count.
+    fn score(&mut self, people: &People, joints: &Joints) -> String {
+        let least = self.graph.float("counts", COUNTS);
+        let counts = self.node("Greater", &[&joints.score, &least], "counted");
+        let counts = self.cast(&counts, ElementType::Float);
+        let counted = self.node("Mul", &[&joints.score, &counts], "counted_score");
+        let [sum, number] = [counted, counts].map(|values| {
+            let last = self.last.clone();
+            self.graph.node("ReduceSum", &[&values, &last], "sum", &[("keepdims", Attr::Int(0))])
+        });
+        let one = self.graph.float("one", 1.0);
+        let number = self.node("Max", &[&number, &one], "number");
+        let mean = self.node("Div", &[&sum, &number], "mean");
+        self.node("Mul", &[&people.score, &mean], "score")
+    }
+
+    /// `[N, K, 6 + 3 * 17]`, in pixels.
+    fn rows(
+        &mut self,
+        Boxes([[top, bottom], [left, right]]): &Boxes,
+        score: &str,
+        joints: &Joints,
+    ) -> String {
+        let stride = self.graph.float("stride", self.heads.stride);
+        let axis = [("axis", Attr::Int(2))];
+        let corners = self.graph.node("Concat", &[left, top, right, bottom], "corners", &axis);
+        let corners = self.node("Mul", &[&corners, &stride], "corners_pixels");
+        let score = self.unsqueezed(score);
+        let zero = self.graph.float("person", 0.0);
+        let class = self.node("Mul", &[&score, &zero], "class");
+        let [y, x] = [0, 1].map(|side| {
+            let pixels = self.node("Mul", &[&joints.at[side], &stride], "joint_pixels");
+            self.unsqueezed(&pixels)
+        });
+        let joint_score = self.unsqueezed(&joints.score);
+        let axis_3 = [("axis", Attr::Int(3))];
+        let triples = self.graph.node("Concat", &[&x, &y, &joint_score], "joint_triples", &axis_3);
+        let triples = self.reshaped(&triples, &[0, self.top_k as i64, 3 * JOINTS as i64]);
+        self.graph.node("Concat", &[&corners, &score, &class, &triples], "rows", &axis)
+    }
+
+    /// The rows, best score first: they came by the score of their centres.
+    fn sorted(&mut self, rows: &str, score: &str) -> String {
+        let (_, order) = decode::best_of_all(self.graph, score, self.top_k);
+        let order = self.unsqueezed(&order);
+        let shape = self.graph.int64s("row_shape", &[3], &[1, 1, 6 + 3 * JOINTS as i64]);
+        let order = self.node("Expand", &[&order, &shape], "order");
+        self.graph.node("GatherElements", &[rows, &order], OUTPUT, &[("axis", Attr::Int(1))])
+    }
+}
