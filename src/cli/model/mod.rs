@@ -74,10 +74,9 @@ fn pull(name: &str, force: bool) -> anyhow::Result<()> {
 fn list() -> anyhow::Result<()> {
     let mut table = table();
     table.set_header(["name", "version", "license", "what it is", "file"]);
-    for zoo::Listed { entry, path } in Zoo::from_env()?.list() {
-        let file =
-            path.map_or_else(|| format!("centerx model pull {}", entry.name), |p| p.display().to_string());
-        table.add_row([entry.name, entry.version, entry.license, entry.description, &file]);
+    for zoo::Listed { entry, name, path } in Zoo::from_env()?.list() {
+        let file = path.map_or_else(|| format!("centerx model pull {name}"), |p| p.display().to_string());
+        table.add_row([&name, entry.version, entry.license, entry.description, &file]);
     }
     println!("{table}");
     Ok(())
