@@ -146,12 +146,7 @@ fn head(feature: &Feature) -> Head {
     Head { value: feature.value.clone(), channels, height, width }
 }
 
-fn metadata(
-    name: String,
-    version: &str,
-    [height, width]: [usize; 2],
-    recipe: Recipe,
-) -> ModelMetadata {
+fn metadata(name: String, version: &str, [height, width]: [usize; 2], recipe: Recipe) -> ModelMetadata {
     ModelMetadata {
         name,
         version: version.to_owned(),

