@@ -26,7 +26,10 @@ cd "$root"
 say "building (several minutes the first time)"
 # The tests bring the binary along. Building it by itself first would build half of the dependencies twice.
 cargo test --locked --workspace --no-run
-pull_default "${CARGO_TARGET_DIR:-$root/target}/debug/centerx"
+centerx=${CARGO_TARGET_DIR:-$root/target}/debug/centerx
+pull_default "$centerx"
+# What it is made of stays, and the tests make more out of it.
+"$centerx" model pull pose
 
 say "testing"
 cargo test --locked --workspace "$@"

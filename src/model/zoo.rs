@@ -160,10 +160,15 @@ impl Zoo {
         let folder = self.home.model(&chosen.name, chosen.entry.version);
         if force || !folder.is_dir() {
             let sources = self.sources(chosen.entry, force, report)?;
-            self.home.install(&folder, force, report, |content, _| {
+            let made = self.home.install(&folder, force, report, |content, _| {
                 report(&format!("making {}", chosen.name));
                 make(&chosen, &sources, content)
-            })?;
+            });
+            if made.is_err() {
+                // Nothing but an empty folder may be left of it; one with an edition in it stays.
+                let _ = fs::remove_dir(self.home.models().join(&chosen.name));
+            }
+            made?;
         }
         Ok(self.path(&chosen))
     }
@@ -369,7 +374,9 @@ mod tests {
         let zoo = zoo(folder.path());
         let error = zoo.remove("coco", &|_| ()).unwrap_err().to_string();
         assert!(error.ends_with("nothing to remove; there is: none"), "{error}");
-        ["coco", "coco@512x384", "pose"].map(|name| put(&zoo, name));
+        for name in ["coco", "coco@512x384", "pose"] {
+            put(&zoo, name);
+        }
         let sources = zoo.home.package(HUMAN_MODELS.name, HUMAN_MODELS.version);
         fs::create_dir_all(&sources).unwrap();
         zoo.remove("coco", &|_| ()).unwrap();

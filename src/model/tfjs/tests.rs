@@ -164,7 +164,8 @@ fn pixels_may_be_cast_to_floats_and_to_nothing_else() {
 
 #[test]
 fn only_plain_ranges_and_products_of_shapes_are_translated() {
-    let cases: [(fn(&mut [Value]), &str); 4] = [
+    type Case = (fn(&mut [Value]), &'static str);
+    let cases: [Case; 4] = [
         (|nodes| nodes[14]["attr"] = json!({ "shrink_axis_mask": { "i": "1" } }), "shrink_axis_mask is set"),
         (|nodes| nodes[14]["input"][2] = json!("size"), "is not a begin, an end and a step of 1"),
         (|nodes| nodes[14]["input"][3] = json!("to"), "is not a begin, an end and a step of 1"),

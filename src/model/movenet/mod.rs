@@ -8,6 +8,8 @@
 //!
 //! Only operators that both ONNX Runtime and TensorRT take are used.
 
+mod joints;
+
 use super::OUTPUT;
 use super::decode::{self, DecodeError, Head};
 use super::graph::{Attr, Graph};
@@ -19,15 +21,8 @@ pub const FAMILY: &str = "movenet";
 pub const JOINTS: usize = 17;
 /// Cells around a centre in which no other may be higher, in each direction.
 const PEAK: i64 = 5;
-/// How far a joint may lie from its place: the square of the distance at which its heat counts for 1/e, as a
-/// share of the map's shorter side. This and [`COUNTS`] are the numbers in the original's file.
-const SPREAD: f32 = 0.300_048_83;
-/// A joint that scores no more does not count for its person's score.
-const COUNTS: f32 = 0.126_953_125;
-/// A joint of one person scores as much as if it were that of another of the first persons, if it lies closer to
-/// where theirs should be. The original, which finds six, has it so for those six; with more, its scores would
-/// no longer come out the same.
-const RIVALS: usize = 6;
+/// A joint that scores no more does not count for its person's score; the number in the original's file.
+const COUNTS: f32 = 0.126_953_13;
 
 /// The heads of the network, all of one height and width; places and sizes are in cells, y before x.
 #[derive(Clone, Debug)]
@@ -230,142 +225,6 @@ impl<'a> Decode<'a> {
         })
     }
 
-    /// How much less heat counts the further it is from a place, 1 to 0, for one direction; 0 outside the box.
-    fn closeness(&mut self, at: &str, place: &str, [low, high]: [&str; 2]) -> String {
-        let away = self.node("Sub", &[at, place], "away");
-        let squared = self.node("Mul", &[&away, &away], "squared");
-        let spread = self.graph.float("spread", -1.0 / self.spread());
-        let exponent = self.node("Mul", &[&squared, &spread], "exponent");
-        let close = self.node("Exp", &[&exponent], "close");
-        let after = self.node("GreaterOrEqual", &[at, low], "after");
-        let before = self.node("Less", &[at, high], "before");
-        let inside = self.node("And", &[&after, &before], "inside");
-        let inside = self.cast(&inside, ElementType::Float);
-        self.node("Mul", &[&close, &inside], "closeness")
-    }
-
-    fn spread(&self) -> f32 {
-        SPREAD * self.map[0].min(self.map[1]) as f32
-    }
-
-    /// Cells that the window reaches to either side of a place: heat is at most 1, so further away nothing
-    /// scores more than [`COUNTS`].
-    fn reach(&self) -> usize {
-        (self.spread() * -COUNTS.ln()).sqrt().ceil() as usize
-    }
-
-    /// The window's first row or column, `[N, K, 17]`, for the places in one direction, and how many it has.
-    fn window(&mut self, place: &str, [low, high]: &[String; 2], cells: usize) -> (String, usize) {
-        let reach = self.reach();
-        let length = (2 * reach + 1).min(cells);
-        // What lies outside the box is of no use: the nearest cells of the box are.
-        let below = self.node("Min", &[place, high], "below");
-        let inside = self.node("Max", &[&below, low], "inside");
-        let whole = self.node("Floor", &[&inside], "whole");
-        let reach = self.graph.float("reach", reach as f32);
-        let first = self.node("Sub", &[&whole, &reach], "first");
-        (self.clipped(&first, 0.0, (cells - length) as f32), length)
-    }
-
-    fn joints(&mut self, Boxes(boxes): &Boxes, places: &[String; 2]) -> Joints {
-        let heat = self.node("Sigmoid", &[&self.heads.heat.value], "heat");
-        let (first_row, rows) = self.window(&places[0], &boxes[0], self.map[0]);
-        let (first_column, columns) = self.window(&places[1], &boxes[1], self.map[1]);
-        let firsts = [first_row, first_column];
-        let lengths = [rows, columns];
-        let (mut index, mut close) = (Vec::new(), Vec::new());
-        for side in 0..2 {
-            // Rows as [N, K, 17, rows, 1], columns as [N, K, 17, 1, columns].
-            let axis = if side == 0 { -1 } else { -2 };
-            let first = self.unsqueezed(&firsts[side]);
-            let steps: Vec<f32> = (0..lengths[side]).map(|n| n as f32).collect();
-            let steps = self.graph.floats("steps", &[lengths[side]], &steps);
-            let at = self.node("Add", &[&first, &steps], "window");
-            let place = self.unsqueezed(&places[side]);
-            let [low, high] = [0, 1].map(|end| self.unsqueezed(&boxes[side][end]));
-            let weight = self.closeness(&at, &place, [&low, &high]);
-            close.push(self.with_axis(&weight, axis));
-            let whole = self.cast(&at, ElementType::Int64);
-            index.push(self.with_axis(&whole, axis));
-        }
-        let width = self.graph.int64s("map_width", &[], &[self.map[1] as i64]);
-        let channels = self.channels(0, 1, JOINTS);
-        let channel = self.reshaped(&channels, &[JOINTS as i64, 1, 1]);
-        let row = self.node("Mul", &[&index[0], &width], "row_start");
-        let row = self.node("Add", &[&row, &channel], "row_of_channel");
-        let cells = self.node("Add", &[&row, &index[1]], "window_cells");
-        let found = self.pick(&heat, &cells, &[JOINTS, rows, columns]);
-        let found = self.node("Mul", &[&found, &close[0]], "weighted_rows");
-        let found = self.node("Mul", &[&found, &close[1]], "weighted");
-        let flat = self.reshaped(&found, &[0, self.top_k as i64, JOINTS as i64, -1]);
-        let best = [("axis", Attr::Int(3)), ("keepdims", Attr::Int(0))];
-        let best = self.graph.node("ArgMax", &[&flat], "best_in_window", &best);
-        let [row, column] = self.row_and_column(&best, columns);
-        let at = [(row, &firsts[0]), (column, &firsts[1])].map(|(step, first)| {
-            let step = self.cast(&step, ElementType::Float);
-            self.node("Add", &[&step, first], "joint_cell")
-        });
-        let score = self.joint_score(&heat, boxes, places, &at);
-        let offsets = self.offsets(&at);
-        let at = [0, 1].map(|side| self.node("Add", &[&at[side], &offsets[side]], "joint"));
-        Joints { at, score }
-    }
-
-    /// The flat index in the map of cells `[N, K, 17]` given by row and column.
-    fn cells(&mut self, at: &[String; 2]) -> String {
-        let [row, column] = [0, 1].map(|side| self.cast(&at[side], ElementType::Int64));
-        let width = self.graph.int64s("map_width", &[], &[self.map[1] as i64]);
-        let row = self.node("Mul", &[&row, &width], "row_start");
-        self.node("Add", &[&row, &column], "cells")
-    }
-
-    /// From the joints' cells to the joints in them.
-    fn offsets(&mut self, at: &[String; 2]) -> [String; 2] {
-        let cells = self.cells(at);
-        self.pair_at(&self.heads.offsets.value, &cells, JOINTS)
-    }
-
-    /// The heat of the joints' cells times their closeness to the place, or to that of a rival if it is closer.
-    fn joint_score(
-        &mut self,
-        heat: &str,
-        boxes: &[[String; 2]; 2],
-        places: &[String; 2],
-        at: &[String; 2],
-    ) -> String {
-        let cells = self.cells(at);
-        let channels = self.channels(0, 1, JOINTS);
-        let index = self.node("Add", &[&cells, &channels], "joint_index");
-        let heat = self.pick(heat, &index, &[JOINTS]);
-        let own = [0, 1].map(|side| {
-            let [low, high] = &boxes[side];
-            self.closeness(&at[side], &places[side], [low, high])
-        });
-        let rivals = [0, 1].map(|side| {
-            // Joints as [N, 1, K, 17] against the rivals as [N, R, 1, 17].
-            let at = self.with_axis(&at[side], 1);
-            let [low, high] = &boxes[side];
-            let [place, low, high] = [&places[side], low, high].map(|value| {
-                let first = self.first_rivals(value);
-                self.with_axis(&first, 2)
-            });
-            self.closeness(&at, &place, [&low, &high])
-        });
-        let [own, rivals] =
-            [own, rivals].map(|[rows, columns]| self.node("Mul", &[&rows, &columns], "close"));
-        let greatest = [("axes", Attr::Ints(&[1])), ("keepdims", Attr::Int(0))];
-        let rival = self.graph.node("ReduceMax", &[&rivals], "closest_rival", &greatest);
-        let close = self.node("Max", &[&own, &rival], "closest");
-        self.node("Mul", &[&heat, &close], "joint_score")
-    }
-
-    /// What belongs to the [`RIVALS`] persons with the best centres.
-    fn first_rivals(&mut self, value: &str) -> String {
-        let rivals = RIVALS.min(self.top_k) as i64;
-        let [from, to, axis] = [0, rivals, 1].map(|n| self.graph.int64s("slice", &[1], &[n]));
-        self.node("Slice", &[value, &from, &to, &axis], "rivals")
-    }
-
     /// `[N, K]`: the centre's score times the mean of the joints that count.
     fn score(&mut self, people: &People, joints: &Joints) -> String {
         let least = self.graph.float("counts", COUNTS);
@@ -414,5 +273,90 @@ impl<'a> Decode<'a> {
         let shape = self.graph.int64s("row_shape", &[3], &[1, 1, 6 + 3 * JOINTS as i64]);
         let order = self.node("Expand", &[&order, &shape], "order");
         self.graph.node("GatherElements", &[rows, &order], OUTPUT, &[("axis", Attr::Int(1))])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) fn heads(graph: &mut Graph, [height, width]: [usize; 2]) -> Heads {
+        let mut head = |name: &str, channels: usize| {
+            let sides = [channels, height, width].map(|side| Dim::Value(side as i64));
+            let dims: Vec<_> = [Dim::Param("N".into())].into_iter().chain(sides).collect();
+            Head { value: graph.input(name, ElementType::Float, &dims), channels, height, width }
+        };
+        Heads {
+            centre: head("centre", 1),
+            size: head("size", 2),
+            offset: head("offset", 2),
+            places: head("places", 2 * JOINTS),
+            heat: head("heat", JOINTS),
+            offsets: head("offsets", 2 * JOINTS),
+            stride: 4.0,
+        }
+    }
+
+    /// What is computed is compared with the original in `tests/zoo/pose.rs`.
+    #[test]
+    fn the_graph_is_well_formed_of_operators_that_tensorrt_takes() {
+        // TensorRT's list: https://github.com/onnx/onnx-tensorrt/blob/main/docs/operators.md
+        let taken = [
+            "Add",
+            "And",
+            "ArgMax",
+            "Cast",
+            "Clip",
+            "Concat",
+            "Div",
+            "Exp",
+            "Expand",
+            "Floor",
+            "GatherElements",
+            "Greater",
+            "GreaterOrEqual",
+            "Less",
+            "Max",
+            "MaxPool",
+            "Min",
+            "Mod",
+            "Mul",
+            "ReduceMax",
+            "ReduceSum",
+            "Relu",
+            "Reshape",
+            "Sigmoid",
+            "Slice",
+            "Sub",
+            "TopK",
+            "Unsqueeze",
+        ];
+        // A map smaller than a window, too.
+        for size in [[96, 128], [5, 6]] {
+            let mut graph = Graph::new("g");
+            let heads = heads(&mut graph, size);
+            append(&mut graph, &heads, 20).unwrap();
+            graph.check().unwrap();
+            let mut ops: Vec<_> =
+                graph.proto().node.iter().filter_map(|node| node.op_type.as_deref()).collect();
+            ops.sort_unstable();
+            ops.dedup();
+            assert_eq!(ops, taken);
+            assert_eq!(graph.proto().output[0].to_string(), "detections float32 [N,20,57]");
+        }
+    }
+
+    #[test]
+    fn heads_that_do_not_fit_are_named() {
+        let mut graph = Graph::new("g");
+        let good = heads(&mut graph, [4, 4]);
+        let mut bad = good.clone();
+        bad.heat.channels = 3;
+        let error = append(&mut graph, &bad, 5).unwrap_err().to_string();
+        assert_eq!(error, "family movenet: head heat must be [N,17,4,4], it is [N,3,4,4]");
+        for top_k in [0, 17] {
+            assert_eq!(append(&mut graph, &good, top_k), Err(DecodeError::TopK { top_k, values: 16 }));
+        }
+        assert!(graph.proto().node.is_empty(), "nothing is added on an error");
     }
 }
