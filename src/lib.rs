@@ -6,7 +6,7 @@
 //! camera -> ingest -> slot (newest wins) -> scheduler -> engine thread -> hub -> subscribers
 //! ```
 //!
-//! Stages know the leaf modules (`camera`, `frame`, `detection`, `ledger`, `telemetry`) and not each
+//! Stages know the leaf modules (`camera`, `frame`, `detection`, `ledger`, `json_file`, `telemetry`) and not each
 //! other; only `app` knows them all. A frame carries a [`ledger::Ticket`], so that at every moment and
 //! for every camera `received = published + dropped by reason + in flight`.
 
@@ -21,6 +21,7 @@ pub mod eval;
 pub mod frame;
 pub mod http;
 pub mod ingest;
+pub mod json_file;
 pub mod ledger;
 pub mod listen;
 pub mod model;

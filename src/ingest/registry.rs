@@ -3,14 +3,13 @@
 //! What does not belong here: cameras of the config file. They are kept there.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::camera::{CameraId, CameraSpec};
+use crate::json_file::{Fault, JsonFile};
 
 use super::Error;
 
@@ -25,21 +24,27 @@ pub type Cameras = BTreeMap<CameraId, CameraSpec>;
 /// The file of cameras, with passwords: only its owner may read it.
 #[derive(Debug)]
 pub struct Store {
-    path: PathBuf,
+    file: JsonFile,
     found: Cameras,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
-    version: u32,
+    #[serde(rename = "version")]
+    _version: u32,
     cameras: Vec<CameraSpec>,
 }
 
-/// Read before the rest, whose form depends on it.
-#[derive(Deserialize)]
-struct Versioned {
-    version: u32,
+#[derive(Serialize)]
+struct Content<'a> {
+    cameras: Vec<&'a CameraSpec>,
+}
+
+impl From<Fault> for Error {
+    fn from(Fault { path, problem }: Fault) -> Self {
+        Self::Store { path, problem }
+    }
 }
 
 impl Store {
@@ -49,23 +54,12 @@ impl Store {
     /// A folder that cannot be made, or a file that cannot be read or understood. Such a file is left as
     /// it is.
     pub fn open(data_dir: &Path) -> Result<Self, Error> {
-        let path = data_dir.join(FILE_NAME);
-        let fault = |problem: String| Error::Store { path: path.clone(), problem };
-        fs::create_dir_all(data_dir).map_err(|error| {
-            fault(format!("its folder cannot be made: {error}; choose another data_dir or allow it"))
-        })?;
-        let found = match fs::read_to_string(&path) {
-            Ok(text) => parse(&text).map_err(|problem| {
-                fault(format!("{problem}; mend the file, or move it away to start without its cameras"))
-            })?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Cameras::new(),
-            Err(error) => {
-                return Err(fault(format!(
-                    "it cannot be read: {error}; allow it, or move the file away to start without its cameras"
-                )));
-            }
+        let file = JsonFile::new(data_dir, FILE_NAME, VERSION, "cameras")?;
+        let found = match file.read::<Document>()? {
+            Some(document) => by_id(document.cameras).map_err(|problem| file.misunderstood(&problem))?,
+            None => Cameras::new(),
         };
-        Ok(Self { path, found })
+        Ok(Self { file, found })
     }
 
     /// The cameras found when the store was opened.
@@ -73,34 +67,20 @@ impl Store {
         &self.found
     }
 
-    /// Replaces the file: after a return without error the cameras are on the disk, after one with error
-    /// the old file is. Blocks on the disk.
+    /// Replaces the file, see [`JsonFile::write`].
     pub(super) fn write(&self, cameras: &Cameras) -> io::Result<()> {
-        let document = Document { version: VERSION, cameras: cameras.values().cloned().collect() };
-        let text = serde_json::to_string_pretty(&document)?;
-        let scratch = self.path.with_extension("json.tmp");
-        write_private(&scratch, &text)?;
-        fs::rename(&scratch, &self.path)?;
-        // The new name itself must survive a power cut.
-        let folder = self.path.parent().unwrap_or(Path::new("."));
-        File::open(folder)?.sync_all()
+        self.file.write(&Content { cameras: cameras.values().collect() })
     }
 
     /// The file's path.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.file.path()
     }
 }
 
-fn parse(text: &str) -> Result<Cameras, String> {
-    let damaged = |error: serde_json::Error| format!("it is damaged: {error}");
-    let Versioned { version } = serde_json::from_str(text).map_err(damaged)?;
-    if version != VERSION {
-        return Err(format!("it has version {version}, this server knows {VERSION}: use a newer server"));
-    }
-    let document: Document = serde_json::from_str(text).map_err(damaged)?;
+fn by_id(specs: Vec<CameraSpec>) -> Result<Cameras, String> {
     let mut cameras = Cameras::new();
-    for spec in document.cameras {
+    for spec in specs {
         let id = spec.id.clone();
         spec.validate().map_err(|error| format!("camera {id} has a bad setting: {error}"))?;
         if cameras.insert(id.clone(), spec).is_some() {
@@ -110,21 +90,9 @@ fn parse(text: &str) -> Result<Cameras, String> {
     Ok(cameras)
 }
 
-fn write_private(path: &Path, text: &str) -> io::Result<()> {
-    // One left by a crash may have any permissions: begin with a fresh one.
-    if let Err(error) = fs::remove_file(path)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        return Err(error);
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.write_all(b"\n")?;
-    file.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
