@@ -77,6 +77,95 @@ pub enum DetectError {
     Engine(String),
 }
 
+/// A served model and how it is used.
+#[derive(Clone, Debug)]
+pub struct ModelView {
+    /// What is known of it.
+    pub info: ModelInfo,
+    /// What it was loaded from: a pulled model's name or a path.
+    pub loaded_from: String,
+    /// Whether cameras that name no model use it.
+    pub is_default: bool,
+    /// Cameras that use it.
+    pub cameras: usize,
+}
+
+/// Why a change to the models was refused. Nothing is changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelChangeError {
+    /// The name is taken.
+    #[error("model {0} is served already; swap it, or choose another name")]
+    Exists(String),
+    /// No such model.
+    #[error("there is no model {name:?}; models here: {have}")]
+    Unknown {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        have: String,
+    },
+    /// The name cannot be one.
+    #[error("{0}")]
+    InvalidName(String),
+    /// Every camera that names none uses it.
+    #[error(
+        "model {0} is the default of cameras that name none and cannot be unloaded; swap it, or make another one the \
+         first of the config file and restart"
+    )]
+    Default(String),
+    /// It would be back after a restart.
+    #[error("model {0} is in the config file; remove it there and restart")]
+    Configured(String),
+    /// Cameras use it.
+    #[error("model {name} is used by {}; give them another model or remove them first", listed(cameras))]
+    InUse {
+        /// The model.
+        name: String,
+        /// Those that do.
+        cameras: Vec<CameraId>,
+    },
+    /// Cameras ask for what the new model does not find.
+    #[error(
+        "cameras of model {name} ask for classes that the new one does not have: {}; change their classes first",
+        listed(&cameras.iter().map(|(id, class)| format!("{id} for {class:?}")).collect::<Vec<_>>())
+    )]
+    LacksClasses {
+        /// The model.
+        name: String,
+        /// Each camera and the first class it asks for in vain.
+        cameras: Vec<(CameraId, String)>,
+    },
+    /// The source is no model that runs here.
+    #[error("{reason}")]
+    Unusable {
+        /// What is wrong, whole.
+        reason: String,
+    },
+    /// There are too many.
+    #[error("{0} models are served already, and more are not; unload one first")]
+    TooMany(usize),
+    /// The store could not be written.
+    #[error("the model store cannot be written, so nothing was changed: {0}")]
+    Store(String),
+    /// The server is on its way out.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+    /// A fault in the server.
+    #[error("the change failed: {0}; please report it")]
+    Failed(String),
+}
+
+/// Names in a message are cut after so many.
+const MAX_LISTED: usize = 8;
+
+fn listed(names: &[impl ToString]) -> String {
+    let mut shown: Vec<_> = names.iter().take(MAX_LISTED).map(ToString::to_string).collect();
+    if names.len() > MAX_LISTED {
+        shown.push(format!("{} more", names.len() - MAX_LISTED));
+    }
+    shown.join(", ")
+}
+
 /// The server behind the services.
 #[tonic::async_trait]
 pub trait Backend: Send + Sync + 'static {
@@ -102,8 +191,15 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// A model or class that does not exist.
     fn open_stream(&self, choice: Choice) -> Result<Box<dyn PictureStream>, DetectError>;
-    /// The models being served.
-    fn models(&self) -> Vec<ModelInfo>;
+    /// The models being served, by name.
+    fn models(&self) -> Vec<ModelView>;
+    /// Serves one more model, and keeps it across restarts. `source` is a pulled model's name or the path of
+    /// an ONNX file on the server.
+    async fn load_model(&self, name: String, source: String) -> Result<ModelView, ModelChangeError>;
+    /// Stops to serve a model.
+    async fn unload_model(&self, name: String) -> Result<(), ModelChangeError>;
+    /// Serves another file under a model's name, between two batches, and keeps it so across restarts.
+    async fn swap_model(&self, name: String, source: String) -> Result<ModelView, ModelChangeError>;
     /// Whether the server is ready for work: none, or the reason why not.
     fn not_ready(&self) -> Option<String>;
 }

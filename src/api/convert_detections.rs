@@ -110,5 +110,7 @@ pub(super) fn model(info: ModelInfo) -> v1::Model {
         source: info.source,
         license: info.license,
         sha256: info.sha256,
+        // How it is used is told by whoever serves it.
+        ..Default::default()
     }
 }

@@ -3,12 +3,15 @@
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
-use super::backend::{DetectError, SubscribeError};
+use super::backend::{DetectError, ModelChangeError, SubscribeError};
 use crate::camera::{CameraError, InvalidCamera};
 
 /// Statuses travel in headers, which clients accept up to 8 KiB: what a client sent is not repeated at length.
 const MAX_TEXT: usize = 500;
 const MAX_VIOLATIONS: usize = 8;
+/// What is wrong with a model is told whole: inputs, outputs, what was expected. It travels three times, twice
+/// of them in base64. Other text than ASCII takes up to nine bytes a character, and is cut like the rest.
+const MAX_REASON: usize = 1800;
 
 /// What is wrong with a request, field by field, as `google.rpc.BadRequest`.
 #[derive(Debug, Default)]
@@ -52,8 +55,11 @@ pub(super) fn invalid(field: &str, problem: impl AsRef<str>) -> Status {
 
 /// The status for a field that is well formed and asks for what cannot be.
 fn refused(code: Code, field: &str, error: &impl ToString) -> Status {
-    let message = shorten(&error.to_string());
-    let details = ErrorDetails::with_bad_request(vec![FieldViolation::new(field, message.as_str())]);
+    with_field(code, field, &shorten(&error.to_string()))
+}
+
+fn with_field(code: Code, field: &str, message: &str) -> Status {
+    let details = ErrorDetails::with_bad_request(vec![FieldViolation::new(field, message)]);
     Status::with_error_details(code, message, details)
 }
 
@@ -62,7 +68,11 @@ fn plain(code: Code, error: &impl ToString) -> Status {
 }
 
 fn shorten(text: &str) -> String {
-    match text.char_indices().nth(MAX_TEXT) {
+    shorten_to(MAX_TEXT, text)
+}
+
+fn shorten_to(max: usize, text: &str) -> String {
+    match text.char_indices().nth(max) {
         Some((at, _)) => format!("{}...", &text[..at]),
         None => text.to_owned(),
     }
@@ -99,6 +109,27 @@ pub(super) fn of_detection(error: &DetectError) -> Status {
     }
 }
 
+/// The status of a refused change to the models.
+pub(super) fn of_model_change(error: &ModelChangeError) -> Status {
+    use ModelChangeError as E;
+    match error {
+        E::Exists(_) => refused(Code::AlreadyExists, "name", error),
+        E::Unknown { .. } => refused(Code::NotFound, "name", error),
+        E::InvalidName(_) => refused(Code::InvalidArgument, "name", error),
+        E::Default(_) | E::Configured(_) | E::InUse { .. } => {
+            refused(Code::FailedPrecondition, "name", error)
+        }
+        E::LacksClasses { .. } => refused(Code::FailedPrecondition, "source", error),
+        E::Unusable { reason } => {
+            let max = if reason.is_ascii() { MAX_REASON } else { MAX_TEXT };
+            with_field(Code::InvalidArgument, "source", &shorten_to(max, reason))
+        }
+        E::TooMany(_) => plain(Code::ResourceExhausted, error),
+        E::ShuttingDown => plain(Code::Unavailable, error),
+        E::Store(_) | E::Failed(_) => plain(Code::Internal, error),
+    }
+}
+
 /// How a stream ends when the server does.
 pub(super) fn shutting_down() -> Status {
     Status::unavailable("the server is shutting down")
@@ -118,5 +149,20 @@ mod tests {
         // The details repeat the message, and travel in base64.
         assert!(status.message().len() + status.details().len() < 12_000);
         assert_eq!(status.get_details_bad_request().unwrap().field_violations.len(), MAX_VIOLATIONS);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_model_is_told_whole_and_fits_into_headers() {
+        for (reason, whole) in
+            [("x".repeat(1700), true), ("x".repeat(9000), false), ("ä".repeat(9000), false)]
+        {
+            let status = of_model_change(&ModelChangeError::Unusable { reason: reason.clone() });
+            assert_eq!(status.code(), Code::InvalidArgument);
+            assert_eq!(status.message() == reason, whole);
+            let percent_encoded: usize =
+                status.message().bytes().map(|byte| if byte.is_ascii() { 1 } else { 3 }).sum();
+            // Details travel in base64.
+            assert!(percent_encoded + status.details().len() * 4 / 3 < 8000, "{percent_encoded}");
+        }
     }
 }

@@ -6,13 +6,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::Semaphore;
 
 use crate::api::backend::{
-    Backend, Choice, DetectError, DetectRequest, EventStream, PictureStream, SubscribeError,
+    Backend, Choice, DetectError, DetectRequest, EventStream, ModelChangeError, ModelView, PictureStream,
+    SubscribeError,
 };
 use crate::camera::{CameraError, CameraId, CameraOrigin, CameraPatch, CameraSpec, CameraView};
-use crate::detection::{Event, EventFilter, ModelInfo, PictureDetections};
+use crate::detection::{Event, EventFilter, PictureDetections};
 use crate::ingest::Fleet;
 use crate::publisher::Hub;
 
+use super::catalog::Catalog;
 use super::jobs::JobKey;
 use super::pictures::{self, ClientStream};
 use super::router::Router;
@@ -24,6 +26,7 @@ const MAX_PICTURES: usize = 64;
 pub struct Server {
     router: Arc<Router>,
     fleet: Fleet,
+    catalog: Catalog,
     hub: Hub,
     pictures: Semaphore,
     next_key: AtomicU64,
@@ -32,10 +35,11 @@ pub struct Server {
 
 impl Server {
     /// Puts the parts together.
-    pub fn new(router: Arc<Router>, fleet: Fleet, hub: Hub) -> Self {
+    pub fn new(router: Arc<Router>, fleet: Fleet, catalog: Catalog, hub: Hub) -> Self {
         Self {
             router,
             fleet,
+            catalog,
             hub,
             pictures: Semaphore::new(MAX_PICTURES),
             next_key: AtomicU64::new(0),
@@ -71,20 +75,8 @@ impl Server {
         let id = spec.id.clone();
         self.router.set_route(&spec)?;
         let added = self.fleet.add(spec, origin).await;
-        if added.is_err() {
-            self.reroute(&id);
-        }
+        self.router.follow(&self.fleet, &id);
         added
-    }
-
-    /// Sends a camera's frames where its settings say now, after a change that failed or a removal: another
-    /// request may have changed, added or removed the same camera meanwhile.
-    fn reroute(&self, id: &CameraId) {
-        match self.fleet.get(id) {
-            // It was accepted with these settings, so they fit.
-            Ok(view) => _ = self.router.set_route(&view.spec),
-            Err(_) => self.router.remove_route(id),
-        }
     }
 
     /// Watches the cameras of the store again. One that asks for a model or class that is not served any
@@ -106,12 +98,16 @@ impl Server {
         self.next_key.fetch_add(1, Ordering::Relaxed)
     }
 
+    fn check_serving(&self) -> Result<(), ModelChangeError> {
+        self.why_not_ready().map_or(Ok(()), |_| Err(ModelChangeError::ShuttingDown))
+    }
+
     fn check_filter(&self, filter: &EventFilter) -> Result<(), SubscribeError> {
         if let Some(unknown) = filter.cameras.iter().find(|id| self.fleet.get(id).is_err()) {
             return Err(SubscribeError::UnknownCamera(unknown.clone()));
         }
-        let known =
-            |class: &String| self.router.pipelines().any(|p| p.info.classes.iter().any(|c| **c == **class));
+        let models: Vec<_> = self.router.pipelines().iter().map(|pipeline| pipeline.info()).collect();
+        let known = |class: &String| models.iter().any(|info| info.classes.iter().any(|c| **c == **class));
         match filter.classes.iter().find(|class| !known(class)) {
             Some(unknown) => Err(SubscribeError::UnknownClass(unknown.clone())),
             None => Ok(()),
@@ -134,15 +130,13 @@ impl Backend for Server {
         spec.validate()?;
         self.router.set_route(&spec)?;
         let updated = self.fleet.update(id, patch).await;
-        if updated.is_err() {
-            self.reroute(id);
-        }
+        self.router.follow(&self.fleet, id);
         updated
     }
 
     async fn remove_camera(&self, id: &CameraId) -> Result<(), CameraError> {
         self.fleet.remove(id).await?;
-        self.reroute(id);
+        self.router.follow(&self.fleet, id);
         self.hub.forget(id);
         Ok(())
     }
@@ -183,10 +177,23 @@ impl Backend for Server {
         Ok(Box::new(ClientStream::new(&self.router, choice, self.next_key())?))
     }
 
-    fn models(&self) -> Vec<ModelInfo> {
-        let mut models: Vec<_> = self.router.pipelines().map(|pipeline| (*pipeline.info).clone()).collect();
-        models.sort_by(|a, b| a.name.cmp(&b.name));
-        models
+    fn models(&self) -> Vec<ModelView> {
+        self.catalog.list()
+    }
+
+    async fn load_model(&self, name: String, source: String) -> Result<ModelView, ModelChangeError> {
+        self.check_serving()?;
+        self.catalog.load(name, source).await
+    }
+
+    async fn unload_model(&self, name: String) -> Result<(), ModelChangeError> {
+        self.check_serving()?;
+        self.catalog.unload(name).await
+    }
+
+    async fn swap_model(&self, name: String, source: String) -> Result<ModelView, ModelChangeError> {
+        self.check_serving()?;
+        self.catalog.swap(name, source).await
     }
 
     fn not_ready(&self) -> Option<String> {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::camera::CameraId;
 use crate::detection::{Detection, FrameDetections, ModelInfo};
@@ -11,7 +12,7 @@ use crate::engine::{EngineError, lane};
 use crate::frame::{Frame, Picture};
 use crate::ledger::{DropReason, Ticket};
 use crate::publisher::Hub;
-use crate::scheduler::{Scheduled, Scheduler};
+use crate::scheduler::{Crew, Scheduled, Scheduler};
 
 /// Whose turn it is: a camera's, a client's stream's, or that of one picture sent by a client.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -25,12 +26,13 @@ pub enum JobKey {
     Stream(u64),
 }
 
-/// Which detections are of interest.
+/// Which detections are of interest. By class name, so that it holds whichever lanes a job meets: a model may
+/// be swapped for one that numbers its classes otherwise while the job waits.
 #[derive(Clone, Debug)]
 pub struct Interest {
     min_score: f32,
-    /// One flag a class of the model; none means all.
-    classes: Option<Vec<bool>>,
+    /// Empty means all.
+    classes: Vec<String>,
 }
 
 impl Interest {
@@ -39,20 +41,23 @@ impl Interest {
     /// # Errors
     /// The first class that the model does not know.
     pub fn new(model: &ModelInfo, min_score: f32, classes: &[String]) -> Result<Self, String> {
-        if let Some(unknown) =
-            classes.iter().find(|class| !model.classes.iter().any(|known| **known == **class))
-        {
-            return Err(unknown.clone());
+        let interest = Self { min_score, classes: classes.to_vec() };
+        match interest.unknown_to(model) {
+            Some(unknown) => Err(unknown.to_owned()),
+            None => Ok(interest),
         }
-        let flags =
-            || model.classes.iter().map(|known| classes.iter().any(|class| **known == *class)).collect();
-        Ok(Self { min_score, classes: (!classes.is_empty()).then(flags) })
+    }
+
+    /// The first class asked for that `model` does not know.
+    pub fn unknown_to(&self, model: &ModelInfo) -> Option<&str> {
+        let known = |class: &str| model.classes.iter().any(|known| **known == *class);
+        self.classes.iter().map(String::as_str).find(|class| !known(class))
     }
 
     /// Whether a detection of this class and score is of interest.
-    pub fn covers(&self, class_id: u32, score: f32) -> bool {
-        let wanted = |flags: &Vec<bool>| flags.get(class_id as usize).copied().unwrap_or(false);
-        score >= self.min_score && self.classes.as_ref().is_none_or(wanted)
+    pub fn covers(&self, label: &str, score: f32) -> bool {
+        score >= self.min_score
+            && (self.classes.is_empty() || self.classes.iter().any(|class| class == label))
     }
 }
 
@@ -114,10 +119,10 @@ impl lane::Job for ScheduledJob {
         }
     }
 
-    fn wants(&self, class_id: u32, score: f32) -> bool {
+    fn wants(&self, label: &str, score: f32) -> bool {
         match &self.item {
-            Job::Frame(_, interest) => interest.covers(class_id, score),
-            Job::Picture(_, interest, _) => interest.covers(class_id, score),
+            Job::Frame(_, interest) => interest.covers(label, score),
+            Job::Picture(_, interest, _) => interest.covers(label, score),
         }
     }
 }
@@ -126,6 +131,10 @@ impl lane::Job for ScheduledJob {
 pub struct LaneWork {
     /// Where the jobs come from.
     pub scheduler: Arc<JobScheduler>,
+    /// The lane's crew.
+    pub crew: Crew,
+    /// Let go when the lane has ended and its engine's memory is free.
+    pub on_duty: TaskTrackerToken,
     /// Where the cameras' detections go.
     pub hub: Hub,
     /// The model's name.
@@ -137,7 +146,7 @@ impl lane::Work for LaneWork {
 
     fn next(&mut self) -> Option<Vec<ScheduledJob>> {
         loop {
-            let mut batch = self.scheduler.take()?;
+            let mut batch = self.scheduler.take(&self.crew)?;
             batch.iter_mut().for_each(|scheduled| scheduled.item.taken());
             batch.retain(|scheduled| scheduled.item.is_awaited());
             if !batch.is_empty() {
@@ -211,9 +220,9 @@ mod tests {
     #[test]
     fn interest_covers_named_classes_from_the_score_on() {
         let interest = Interest::new(&model(), 0.5, &["car".into()]).unwrap();
-        assert!(interest.covers(1, 0.5));
-        assert!(!interest.covers(1, 0.49) && !interest.covers(0, 0.9) && !interest.covers(7, 0.9));
-        assert!(Interest::new(&model(), 0.0, &[]).unwrap().covers(0, 0.0));
+        assert!(interest.covers("car", 0.5));
+        assert!(!interest.covers("car", 0.49) && !interest.covers("person", 0.9));
+        assert!(Interest::new(&model(), 0.0, &[]).unwrap().covers("person", 0.0));
     }
 
     #[test]

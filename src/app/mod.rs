@@ -1,6 +1,5 @@
 //! The only module that knows every stage: makes them, connects them, starts them, drains them.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,23 +10,31 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::backend::Backend;
-use crate::camera::{CameraError, CameraOrigin};
+use crate::camera::{CameraError, CameraOrigin, CameraSpec};
 use crate::config::Config;
 use crate::detection::ModelInfo;
+use crate::engine::onnx::Threads;
 use crate::engine::{self, Engine};
 use crate::ingest::{Fleet, Store};
 use crate::publisher::Hub;
 use crate::{api, http, ingest, publisher, scheduler, telemetry};
 
 pub mod backend;
+pub mod catalog;
 pub mod jobs;
+pub mod model_store;
 pub mod models;
+pub mod opener;
 mod pictures;
 pub mod pipeline;
 pub mod probe;
 pub mod router;
 
 use backend::Server;
+use catalog::{Catalog, Parts};
+use model_store::ModelStore;
+use models::Loader;
+use opener::Opener;
 use pipeline::Pipeline;
 use router::Router;
 
@@ -72,10 +79,25 @@ impl App {
             engine: engine::Metrics::register(&registry)?,
             scheduler: scheduler::Metrics::register(&registry)?,
         };
-        let pipelines = start_pipelines(models, &hub, metrics).await?;
+        let data_dir = config.data_dir.clone();
+        let store = tokio::task::spawn_blocking(move || ModelStore::open(&data_dir)).await??;
+        let loader = Arc::new(Loader::new(Threads::throughput(config.engine.lanes)));
+        let pipelines = start_pipelines(&config, models, &store, &loader, &hub, &metrics).await?;
         let default_model = config.models.first().map(|model| model.name.clone()).unwrap_or_default();
         let router = Arc::new(Router::new(pipelines, default_model, config.min_score, hub.clone()));
-        let server = start_cameras(&config, &router, &hub, &registry).await?;
+        let (fleet, stored) = make_fleet(&config, &router, &registry).await?;
+        let catalog = Catalog::new(Parts {
+            router: Arc::clone(&router),
+            fleet: fleet.clone(),
+            hub: hub.clone(),
+            opener: Opener::start(loader)?,
+            store,
+            configured: config.models.iter().map(|m| (m.name.clone(), m.source().to_owned())).collect(),
+            pipelines: metrics,
+            metrics: catalog::Metrics::register(&registry)?,
+        });
+        let server = Arc::new(Server::new(Arc::clone(&router), fleet, catalog, hub.clone()));
+        start_cameras(&config, &server, &stored).await?;
 
         let stop_listening = CancellationToken::new();
         let backend: Arc<dyn Backend> = Arc::clone(&server) as _;
@@ -132,14 +154,8 @@ impl App {
         self.server.start_draining();
         self.health.refresh().await;
         let mut drained = timeout_at(deadline, self.server.fleet().shutdown()).await.is_ok();
-        let lanes: Vec<_> = self.router.pipelines().flat_map(Pipeline::close).collect();
-        let joined = tokio::task::spawn_blocking(move || {
-            lanes.into_iter().for_each(|lane| {
-                if lane.join().is_err() {
-                    tracing::error!("an engine lane ended in a panic");
-                }
-            });
-        });
+        let lanes = self.router.close();
+        let joined = tokio::task::spawn_blocking(move || lanes.into_iter().for_each(pipeline::report));
         drained &= timeout_at(deadline, joined).await.is_ok();
         self.stop_listening.cancel();
         self.hub.close();
@@ -152,36 +168,42 @@ impl App {
     }
 }
 
+/// Opens the models and starts their lanes. Takes a core for a second or more.
 async fn start_pipelines(
+    config: &Config,
     models: Vec<LoadedModel>,
+    store: &ModelStore,
+    loader: &Arc<Loader>,
     hub: &Hub,
-    metrics: pipeline::Metrics,
-) -> anyhow::Result<HashMap<String, Pipeline>> {
-    let hub = hub.clone();
-    // Loading and warming up takes a core for a second or more.
+    metrics: &pipeline::Metrics,
+) -> anyhow::Result<Vec<Pipeline>> {
+    let (config, stored, loader) = (config.clone(), store.models().clone(), Arc::clone(loader));
+    let (hub, metrics) = (hub.clone(), metrics.clone());
     tokio::task::spawn_blocking(move || {
-        let start = |model: LoadedModel| {
-            let name = model.info.name.to_string();
-            Pipeline::start(&*model.engine, model.info, &hub, &metrics).map(|pipeline| (name, pipeline))
-        };
-        Ok(models.into_iter().map(start).collect::<Result<_, _>>()?)
+        let models = models::open_all(&config, models, &stored, &loader)?;
+        Ok(models
+            .into_iter()
+            .map(|model| Pipeline::start(model, &hub, &metrics))
+            .collect::<Result<_, _>>()?)
     })
     .await?
 }
 
-async fn start_cameras(
+/// The fleet without cameras, and those of its store.
+async fn make_fleet(
     config: &Config,
     router: &Arc<Router>,
-    hub: &Hub,
     registry: &Registry,
-) -> anyhow::Result<Arc<Server>> {
+) -> anyhow::Result<(Fleet, Vec<CameraSpec>)> {
     let metrics = ingest::Metrics::new(registry)?;
     let data_dir = config.data_dir.clone();
     let store = tokio::task::spawn_blocking(move || Store::open(&data_dir)).await??;
-    let stored = store.found().clone();
+    let stored = store.found().values().cloned().collect();
     let sink: Arc<dyn ingest::Sink> = Arc::clone(router) as _;
-    let fleet = Fleet::new(config.ingest.clone(), sink, metrics, Some(store))?;
-    let server = Arc::new(Server::new(Arc::clone(router), fleet, hub.clone()));
+    Ok((Fleet::new(config.ingest.clone(), sink, metrics, Some(store))?, stored))
+}
+
+async fn start_cameras(config: &Config, server: &Server, stored: &[CameraSpec]) -> anyhow::Result<()> {
     for camera in &config.cameras {
         let spec = camera.get_ref().clone();
         let id = spec.id.clone();
@@ -190,8 +212,7 @@ async fn start_cameras(
             other => anyhow::Error::from(other),
         })?;
     }
-    server.restore(stored.values()).await?;
-    Ok(server)
+    Ok(server.restore(stored.iter()).await?)
 }
 
 fn readiness(server: &Arc<Server>) -> http::NotReady {

@@ -1,14 +1,18 @@
-//! From a configured model to one in an engine.
+//! From a configured or stored model to one in an engine.
 
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::{Config, ModelConfig};
 use crate::detection::ModelInfo;
 use crate::engine::Engine;
+use crate::engine::check::Promise;
 use crate::engine::onnx::{OnnxRuntime, Threads};
 use crate::model;
 
 use super::LoadedModel;
+use super::model_store::Models;
+use super::pipeline::OpenModel;
 
 /// Loads every model of the config into ONNX Runtime.
 ///
@@ -23,14 +27,21 @@ pub fn load_all(config: &Config) -> anyhow::Result<Vec<LoadedModel>> {
         .collect()
 }
 
-/// Finds and loads ONNX Runtime's library.
+/// Finds ONNX Runtime's library and loads it, the first time.
 ///
 /// # Errors
 /// None to be found, or one that cannot be used.
 pub fn load_runtime() -> anyhow::Result<OnnxRuntime> {
+    // The library itself allows one a process.
+    static LOADED: Mutex<Option<OnnxRuntime>> = Mutex::new(None);
+    let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(runtime) = &*loaded {
+        return Ok(runtime.clone());
+    }
     let path = model::runtime::locate()?;
     tracing::debug!(path = %path.display(), "loading ONNX Runtime");
-    Ok(OnnxRuntime::load(&path)?)
+    let runtime = OnnxRuntime::load(&path)?;
+    Ok(loaded.insert(runtime).clone())
 }
 
 /// Loads one model.
@@ -40,8 +51,12 @@ pub fn load_runtime() -> anyhow::Result<OnnxRuntime> {
 pub fn load(runtime: &OnnxRuntime, config: &ModelConfig, threads: Threads) -> anyhow::Result<LoadedModel> {
     let detector = model::load(&model::zoo::resolve(config.source())?)?;
     let metadata = detector.metadata;
-    let input = (metadata.input_width, metadata.input_height);
-    let engine = runtime.engine(&config.name, &detector.bytes, input, threads);
+    let promise = Promise {
+        input: (metadata.input_width, metadata.input_height),
+        top_k: metadata.top_k,
+        classes: metadata.classes.len(),
+    };
+    let engine = runtime.engine(&config.name, &detector.bytes, promise, threads);
     let info = ModelInfo {
         name: config.name.as_str().into(),
         family: metadata.family,
@@ -57,4 +72,111 @@ pub fn load(runtime: &OnnxRuntime, config: &ModelConfig, threads: Threads) -> an
         sha256: detector.sha256,
     };
     Ok(LoadedModel { info, engine: Box::new(engine) })
+}
+
+/// Opens models that are asked for by API, or were so before a restart.
+pub struct Loader {
+    threads: Threads,
+}
+
+impl Loader {
+    /// A loader of models that run on `threads`.
+    pub fn new(threads: Threads) -> Self {
+        Self { threads }
+    }
+
+    /// Loads a model, and opens, warms up and checks all its lanes. `source` is a pulled model's name or the
+    /// path of an ONNX file. Blocks for a second or more.
+    ///
+    /// # Errors
+    /// A model that is missing, is no detector, or does not run.
+    pub fn open(&self, name: &str, source: &str) -> anyhow::Result<OpenModel> {
+        let path = model::zoo::resolve(source)?;
+        if std::fs::metadata(&path).is_ok_and(|about| !about.is_file() && !about.is_dir()) {
+            // A pipe would block for ever, a device never end.
+            anyhow::bail!("{} is not a regular file", path.display());
+        }
+        // Where it lies must be known after a restart in another folder too.
+        let source = match path == Path::new(source) {
+            true => std::path::absolute(&path)?.display().to_string(),
+            false => source.to_owned(),
+        };
+        let config = ModelConfig { name: name.to_owned(), source: Some(source.clone()) };
+        let model = load(&load_runtime()?, &config, self.threads)?;
+        Ok(OpenModel::open(model, source)?)
+    }
+}
+
+/// Opens the models of the config file, with what the API swapped of them since, and those that it loaded.
+/// Blocks for a second or more each.
+///
+/// # Errors
+/// A model of the config file that does not run. A stored one is logged and left out.
+pub fn open_all(
+    config: &Config,
+    models: Vec<LoadedModel>,
+    stored: &Models,
+    loader: &Loader,
+) -> anyhow::Result<Vec<OpenModel>> {
+    let mut open = Vec::new();
+    for model in models {
+        let name = model.info.name.to_string();
+        let configured = config.models.iter().find(|model| model.name == name);
+        let source = configured.map_or(&*name, ModelConfig::source).to_owned();
+        open.push(match swapped(&name, &source, stored, loader) {
+            Some(swapped) => swapped,
+            None => OpenModel::open(model, source)?,
+        });
+    }
+    let by_api = |name: &String| config.models.iter().all(|model| model.name != *name);
+    for (name, model) in stored.iter().filter(|(name, _)| by_api(name)) {
+        match loader.open(name, &model.source) {
+            Ok(model) => open.push(model),
+            Err(error) => tracing::error!(
+                model = name,
+                "a model that was loaded by API cannot be loaded any more: {error:#}; frames of its cameras are \
+                 dropped as no_model until it is loaded again"
+            ),
+        }
+    }
+    Ok(open)
+}
+
+/// The model that the API swapped for the config file's, if that still says what it said then.
+fn swapped(name: &str, configured: &str, stored: &Models, loader: &Loader) -> Option<OpenModel> {
+    let model = stored.get(name)?;
+    let source = &model.source;
+    if model.instead_of.as_deref() != Some(configured) {
+        tracing::warn!(model = name, source, "the config file changed since the model was swapped, and wins");
+        return None;
+    }
+    match loader.open(name, source) {
+        Ok(open) => {
+            tracing::info!(model = name, source, "serving what the model was swapped for");
+            Some(open)
+        }
+        Err(error) => {
+            tracing::error!(
+                model = name,
+                "what the model was swapped for cannot be loaded any more: {error:#}; serving {configured}, as \
+                 the config file says"
+            );
+            None
+        }
+    }
+}
+
+/// Checks the name of a model: 1 to 64 letters, digits, `-`, `_`, `.` and `@`.
+///
+/// # Errors
+/// What would do, for the user to read.
+pub fn check_name(name: &str) -> Result<(), String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
+    if name.is_empty() || name.len() > 64 || !name.chars().all(allowed) {
+        let shown: String = name.chars().take(64).collect();
+        return Err(format!(
+            "{shown:?} is not a model's name: use 1 to 64 letters, digits, '-', '_', '.' or '@'"
+        ));
+    }
+    Ok(())
 }

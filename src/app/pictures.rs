@@ -14,7 +14,7 @@ use super::router::Router;
 
 /// Checks that there are the model and classes that a client asks for.
 pub fn check(router: &Router, choice: &Choice) -> Result<(), DetectError> {
-    interest(router, choice, pipeline(router, choice)?).map(drop)
+    interest(router, choice, &*pipeline(router, choice)?).map(drop)
 }
 
 /// Puts a picture into the slot of `key`. `slot` is let go when a lane takes the picture.
@@ -28,12 +28,12 @@ pub fn submit(
     slot: Option<OwnedSemaphorePermit>,
 ) -> Result<Pending, DetectError> {
     let pipeline = pipeline(router, choice)?;
-    let interest = interest(router, choice, pipeline)?;
-    let model = Arc::clone(&pipeline.info.name);
+    let interest = interest(router, choice, &pipeline)?;
+    let model = Arc::clone(pipeline.name());
     let (width, height) = (picture.width, picture.height);
     let (to, result) = oneshot::channel();
     let job = Job::Picture(picture, interest, PictureReply { to, slot });
-    pipeline.scheduler.offer(key, job).map_err(|_| gone(router, choice))?;
+    pipeline.scheduler().offer(key, job).map_err(|_| gone(router, choice))?;
     let (router, choice) = (Arc::clone(router), choice.clone());
     Ok(Box::pin(async move {
         let detections = result
@@ -44,7 +44,7 @@ pub fn submit(
     }))
 }
 
-fn pipeline<'a>(router: &'a Router, choice: &Choice) -> Result<&'a Pipeline, DetectError> {
+fn pipeline(router: &Router, choice: &Choice) -> Result<Arc<Pipeline>, DetectError> {
     router.pipeline(choice.model.as_deref()).ok_or_else(|| DetectError::UnknownModel {
         name: choice.model.clone().unwrap_or_default(),
         have: router.model_names(),
@@ -53,8 +53,8 @@ fn pipeline<'a>(router: &'a Router, choice: &Choice) -> Result<&'a Pipeline, Det
 
 fn interest(router: &Router, choice: &Choice, pipeline: &Pipeline) -> Result<Interest, DetectError> {
     let min_score = choice.min_score.unwrap_or(router.min_score());
-    Interest::new(&pipeline.info, min_score, &choice.classes)
-        .map_err(|class| DetectError::UnknownClass { model: pipeline.info.name.to_string(), class })
+    Interest::new(&pipeline.info(), min_score, &choice.classes)
+        .map_err(|class| DetectError::UnknownClass { model: pipeline.name().to_string(), class })
 }
 
 /// Why a pipeline took no picture, or let one go: its model is not served any more, or none is.

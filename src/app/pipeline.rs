@@ -1,26 +1,23 @@
 //! One served model: its scheduler and the lanes that pull from it.
+//!
+//! The lanes can be exchanged while frames come ([`Pipeline::prepare`], [`Pipeline::relieve`]): the scheduler
+//! stays, so what waits and the order of each camera stay too.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
+
+use tokio_util::task::TaskTracker;
 
 use crate::detection::ModelInfo;
 use crate::engine::lane::{self, LaneModel};
-use crate::engine::{self, Engine, EngineError};
+use crate::engine::{self, EngineError, Lane};
 use crate::ledger::DropReason;
 use crate::publisher::Hub;
 use crate::scheduler::queue::BatchPolicy;
-use crate::scheduler::{self, Scheduler};
+use crate::scheduler::{self, Crew, Scheduler};
 
+use super::LoadedModel;
 use super::jobs::{JobScheduler, LaneWork};
-
-/// A model at work.
-pub struct Pipeline {
-    /// What is known of the model.
-    pub info: Arc<ModelInfo>,
-    /// Where its work waits.
-    pub scheduler: Arc<JobScheduler>,
-    lanes: Mutex<Vec<JoinHandle<()>>>,
-}
 
 /// The metrics that all pipelines share.
 #[derive(Clone, Debug)]
@@ -31,52 +28,199 @@ pub struct Metrics {
     pub scheduler: scheduler::Metrics,
 }
 
-impl Pipeline {
-    /// Opens and warms up every lane of `engine` and starts their threads.
+/// A model whose lanes are open, warm and checked, but have no threads yet.
+pub struct OpenModel {
+    serving: Arc<Serving>,
+    policy: BatchPolicy,
+    lanes: Vec<Box<dyn Lane>>,
+}
+
+/// What a pipeline serves.
+#[derive(Debug)]
+pub struct Serving {
+    /// What is known of the model.
+    pub info: Arc<ModelInfo>,
+    /// What it was loaded from: a pulled model's name or a path.
+    pub source: String,
+}
+
+impl OpenModel {
+    /// Opens every lane of a model that was loaded from `source`. Takes a core for a second or more.
     ///
     /// # Errors
-    /// A lane that cannot be opened, or the system has no thread to give.
-    pub fn start(
-        engine: &dyn Engine,
-        info: ModelInfo,
-        hub: &Hub,
-        metrics: &Metrics,
-    ) -> Result<Self, EngineError> {
-        let limits = engine.limits();
+    /// A lane that cannot be opened.
+    pub fn open(model: LoadedModel, source: String) -> Result<Self, EngineError> {
+        let limits = model.engine.limits();
         let policy = BatchPolicy {
             max_batch: limits.max_batch,
             preferred_batch: limits.preferred_batch,
             max_queue_delay: limits.max_queue_delay,
         };
-        let scheduler = Arc::new(Scheduler::new(policy, metrics.scheduler.clone()));
-        let pipeline = Self { info: Arc::new(info), scheduler, lanes: Mutex::default() };
-        let model = LaneModel {
-            classes: pipeline.info.classes.clone().into(),
-            input: (pipeline.info.input_width, pipeline.info.input_height),
-        };
-        for index in 0..limits.lanes {
-            let opened = engine.open_lane()?;
-            let work = LaneWork {
-                scheduler: Arc::clone(&pipeline.scheduler),
-                hub: hub.clone(),
-                model: Arc::clone(&pipeline.info.name),
-            };
-            // Linux shows 15 characters of a thread's name.
-            let name = format!("infer-{index}");
-            let thread = lane::spawn(name, opened, model.clone(), metrics.engine.clone(), work)
-                .map_err(|error| EngineError::Run(format!("no thread for lane {index}: {error}")))?;
-            pipeline.lanes().push(thread);
+        let lanes = (0..limits.lanes).map(|_| model.engine.open_lane()).collect::<Result<_, _>>()?;
+        Ok(Self { serving: Arc::new(Serving { info: Arc::new(model.info), source }), policy, lanes })
+    }
+
+    /// What is known of the model.
+    pub fn info(&self) -> &ModelInfo {
+        &self.serving.info
+    }
+
+    /// What it was loaded from.
+    pub fn source(&self) -> &str {
+        &self.serving.source
+    }
+}
+
+/// A model at work.
+pub struct Pipeline {
+    name: Arc<str>,
+    scheduler: Arc<JobScheduler>,
+    hub: Hub,
+    metrics: engine::Metrics,
+    serving: RwLock<Arc<Serving>>,
+    lanes: Mutex<Lanes>,
+}
+
+/// The threads that are to be waited for.
+struct Lanes {
+    /// Those of the crew on duty.
+    crew: TaskTracker,
+    /// Those, and the ones before them that still hold a batch.
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Lanes that wait for their duty. Let go, they end.
+#[must_use = "lanes that are let go end"]
+pub struct Relief {
+    scheduler: Arc<JobScheduler>,
+    crew: Crew,
+    serving: Arc<Serving>,
+    policy: BatchPolicy,
+    tracker: TaskTracker,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Relief {
+    /// What is known of the model.
+    pub fn info(&self) -> &ModelInfo {
+        &self.serving.info
+    }
+}
+
+impl Drop for Relief {
+    fn drop(&mut self) {
+        // One that was put on duty has no threads left here.
+        if !self.threads.is_empty() {
+            self.scheduler.dismiss(&self.crew);
         }
+    }
+}
+
+impl Pipeline {
+    /// Starts the threads of a model's lanes.
+    ///
+    /// # Errors
+    /// The system has no thread to give.
+    pub fn start(model: OpenModel, hub: &Hub, metrics: &Metrics) -> Result<Self, EngineError> {
+        let scheduler = Scheduler::new(Crew::default(), model.policy, metrics.scheduler.clone());
+        let pipeline = Self {
+            name: Arc::clone(&model.serving.info.name),
+            scheduler: Arc::new(scheduler),
+            hub: hub.clone(),
+            metrics: metrics.engine.clone(),
+            serving: RwLock::new(Arc::clone(&model.serving)),
+            lanes: Mutex::new(Lanes { crew: TaskTracker::new(), threads: Vec::new() }),
+        };
+        let relief = pipeline.prepare(model)?;
+        pipeline.relieve(relief);
         Ok(pipeline)
     }
 
-    /// Refuses new work, names what still waits, and returns the threads to wait for.
-    pub fn close(&self) -> Vec<JoinHandle<()>> {
-        self.scheduler.close().into_iter().for_each(|job| job.abandon(DropReason::Shutdown));
-        std::mem::take(&mut *self.lanes())
+    /// Starts the threads of lanes that are to take over.
+    ///
+    /// # Errors
+    /// The system has no thread to give.
+    pub fn prepare(&self, model: OpenModel) -> Result<Relief, EngineError> {
+        let OpenModel { serving, policy, lanes } = model;
+        let lane_model = LaneModel {
+            classes: serving.info.classes.clone().into(),
+            input: (serving.info.input_width, serving.info.input_height),
+        };
+        let mut relief = Relief {
+            scheduler: Arc::clone(&self.scheduler),
+            crew: Crew::default(),
+            serving,
+            policy,
+            tracker: TaskTracker::new(),
+            threads: Vec::new(),
+        };
+        for (index, lane) in lanes.into_iter().enumerate() {
+            let work = LaneWork {
+                scheduler: Arc::clone(&self.scheduler),
+                crew: relief.crew.clone(),
+                on_duty: relief.tracker.token(),
+                hub: self.hub.clone(),
+                model: Arc::clone(&self.name),
+            };
+            // Linux shows 15 characters of a thread's name.
+            let name = format!("infer-{index}");
+            let thread = lane::spawn(name, lane, lane_model.clone(), self.metrics.clone(), work)
+                .map_err(|error| EngineError::Run(format!("no thread for lane {index}: {error}")))?;
+            relief.threads.push(thread);
+        }
+        Ok(relief)
     }
 
-    fn lanes(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+    /// Lets `relief` take over between two batches. What is returned tells when the lanes before it have
+    /// ended and their memory is free: each finishes the batch it holds.
+    pub fn relieve(&self, mut relief: Relief) -> TaskTracker {
+        let mut lanes = self.lanes();
+        self.scheduler.relieve(&relief.crew, relief.policy);
+        *self.serving.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&relief.serving);
+        for ended in lanes.threads.extract_if(.., |thread| thread.is_finished()) {
+            report(ended);
+        }
+        lanes.threads.append(&mut relief.threads);
+        let before = std::mem::replace(&mut lanes.crew, relief.tracker.clone());
+        before.close();
+        before
+    }
+
+    /// The name cameras refer to it by.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// What it serves now.
+    pub fn serving(&self) -> Arc<Serving> {
+        Arc::clone(&self.serving.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What is known of the model it serves now.
+    pub fn info(&self) -> Arc<ModelInfo> {
+        Arc::clone(&self.serving().info)
+    }
+
+    /// Where its work waits.
+    pub fn scheduler(&self) -> &Arc<JobScheduler> {
+        &self.scheduler
+    }
+
+    /// Refuses new work, names what still waits `reason`, and returns the threads to wait for.
+    pub fn close(&self, reason: DropReason) -> Vec<JoinHandle<()>> {
+        self.scheduler.close().into_iter().for_each(|job| job.abandon(reason));
+        let mut lanes = self.lanes();
+        lanes.crew.close();
+        std::mem::take(&mut lanes.threads)
+    }
+
+    /// Refuses new work and names what still waits `reason`. What is returned tells when all lanes have ended.
+    pub fn retire(&self, reason: DropReason) -> TaskTracker {
+        drop(self.close(reason));
+        self.lanes().crew.clone()
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, Lanes> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -84,6 +228,171 @@ impl Pipeline {
 impl Drop for Pipeline {
     fn drop(&mut self) {
         // Lanes hold the scheduler alive, and so each other, until it is closed.
-        self.close();
+        self.close(DropReason::Shutdown);
+    }
+}
+
+/// Waits for a lane to end, and tells how it did if badly.
+pub fn report(lane: JoinHandle<()>) {
+    if lane.join().is_err() {
+        tracing::error!("an engine lane ended in a panic");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use futures_util::StreamExt as _;
+    use prometheus::Registry;
+
+    use super::*;
+    use crate::app::jobs::{Interest, Job, JobKey};
+    use crate::camera::CameraId;
+    use crate::detection::{Event, EventFilter, FrameDetections};
+    use crate::engine::Limits;
+    use crate::engine::fake::{FakeEngine, Gate};
+    use crate::frame::{CaptureQuality, CaptureTime, Frame, Picture};
+    use crate::ledger::Ledger;
+    use crate::publisher::{self, Subscription};
+
+    const SIDE: u32 = 8;
+
+    fn info(classes: &[&str]) -> ModelInfo {
+        ModelInfo {
+            name: "yard".into(),
+            family: "ttf".into(),
+            classes: classes.iter().map(|&class| class.into()).collect(),
+            landmarks: Vec::new(),
+            skeleton: Vec::new(),
+            input_width: SIDE,
+            input_height: SIDE,
+            top_k: 1,
+            engine: "fake".into(),
+            source: String::new(),
+            license: String::new(),
+            sha256: String::new(),
+        }
+    }
+
+    /// A model that finds its class `found`.
+    fn model(classes: &[&str], found: usize, shape: impl FnOnce(FakeEngine) -> FakeEngine) -> OpenModel {
+        let engine = FakeEngine::new((SIDE, SIDE)).finds(vec![[0.0, 0.0, 4.0, 4.0, 0.9, found as f32]]);
+        let model = LoadedModel { info: info(classes), engine: Box::new(shape(engine)) };
+        OpenModel::open(model, "a test".into()).unwrap()
+    }
+
+    struct Yard {
+        pipeline: Pipeline,
+        ledger: Arc<Ledger>,
+        events: Subscription,
+        sequence: u64,
+    }
+
+    impl Yard {
+        fn new(model: OpenModel) -> Self {
+            let registry = Registry::new();
+            let hub = Hub::new(Default::default(), publisher::Metrics::new(&registry).unwrap());
+            let metrics = Metrics {
+                engine: engine::Metrics::register(&registry).unwrap(),
+                scheduler: scheduler::Metrics::register(&registry).unwrap(),
+            };
+            let events = hub.subscribe(EventFilter::default(), Vec::new());
+            let pipeline = Pipeline::start(model, &hub, &metrics).unwrap();
+            Self { pipeline, ledger: Arc::default(), events, sequence: 0 }
+        }
+
+        /// Offers the next frame, of interest for one class, and takes back the one it replaces.
+        fn offer(&mut self, class: &str) {
+            self.sequence += 1;
+            let now = std::time::Instant::now();
+            let frame = Frame {
+                camera: CameraId::new("yard").unwrap(),
+                sequence: self.sequence,
+                picture: Arc::new(Picture::rgb(SIDE, SIDE, vec![0; 192]).unwrap()),
+                capture: CaptureTime {
+                    wall: SystemTime::now(),
+                    monotonic: now,
+                    quality: CaptureQuality::Arrival,
+                },
+                decoded: now,
+                ticket: self.ledger.receive(),
+            };
+            let interest = Interest::new(&info(&[class]), 0.5, &[class.into()]).unwrap();
+            let job = Job::Frame(frame, Arc::new(interest));
+            let key = JobKey::Camera(CameraId::new("yard").unwrap());
+            if let Ok(Some(older)) = self.pipeline.scheduler().offer(key, job) {
+                older.abandon(DropReason::Superseded);
+            }
+        }
+
+        async fn next(&mut self) -> Arc<FrameDetections> {
+            let event = tokio::time::timeout(Duration::from_secs(10), self.events.next()).await;
+            match event.unwrap().unwrap() {
+                Event::Detections(frame) => frame,
+                other => panic!("{other:?}"),
+            }
+        }
+
+        /// Waits until a lane holds what was offered.
+        async fn until_taken(&self) {
+            let key = JobKey::Camera(CameraId::new("yard").unwrap());
+            while self.pipeline.scheduler().holds(&key) {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_frame_held_by_the_old_lanes_comes_before_those_of_the_new_and_none_is_lost() {
+        let gate = Gate::default();
+        let mut yard = Yard::new(model(&["person"], 0, |engine| engine.held_by(gate.clone())));
+        yard.offer("person");
+        yard.until_taken().await;
+        yard.offer("person"); // waits in its slot
+        // The class has another number in the new model, and its engine wants to be fed otherwise.
+        let limits = Limits { max_batch: 4, preferred_batch: 1, max_queue_delay: Duration::ZERO, lanes: 2 };
+        let relief = yard.pipeline.prepare(model(&["car", "person"], 1, |engine| engine.limited(limits)));
+        let before = yard.pipeline.relieve(relief.unwrap());
+        // The new lanes take what waited, and are done with it while the old one still stands.
+        yard.until_taken().await;
+        assert_eq!((yard.ledger.balance().in_flight, before.is_empty()), (2, false));
+        gate.open();
+        before.wait().await;
+        for sequence in [1, 2] {
+            let frame = yard.next().await;
+            assert_eq!((frame.sequence, &*frame.model), (sequence, "yard"));
+            assert_eq!(&*frame.detections[0].label, "person");
+            assert_eq!(frame.detections[0].class_id, sequence as u32 - 1, "each by its own model");
+        }
+        let books = yard.ledger.balance();
+        assert_eq!((books.received, books.published, books.total_dropped()), (2, 2, 0));
+        assert_eq!(&*yard.pipeline.info().classes[0], "car");
+    }
+
+    #[tokio::test]
+    async fn lanes_that_are_let_go_before_their_duty_end_and_the_old_ones_work_on() {
+        let mut yard = Yard::new(model(&["person"], 0, |engine| engine));
+        let relief = yard.pipeline.prepare(model(&["car"], 0, |engine| engine)).unwrap();
+        let tracker = relief.tracker.clone();
+        tracker.close();
+        drop(relief);
+        tracker.wait().await;
+        yard.offer("person");
+        assert_eq!(&*yard.next().await.detections[0].label, "person");
+    }
+
+    #[tokio::test]
+    async fn a_retired_pipeline_names_what_waited_and_ends_its_lanes() {
+        let gate = Gate::default();
+        let mut yard = Yard::new(model(&["person"], 0, |engine| engine.held_by(gate.clone())));
+        yard.offer("person");
+        yard.until_taken().await;
+        yard.offer("person");
+        let lanes = yard.pipeline.retire(DropReason::NoModel);
+        assert_eq!(yard.ledger.balance().dropped(DropReason::NoModel), 1);
+        gate.open();
+        lanes.wait().await;
+        assert_eq!((yard.next().await.sequence, yard.ledger.balance().in_flight), (1, 0));
     }
 }

@@ -1,52 +1,73 @@
 //! From a camera to the model that looks at it.
 
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::thread::JoinHandle;
+
+use tokio_util::task::TaskTracker;
 
 use crate::camera::{CameraId, CameraSpec, CameraStatus, InvalidCamera};
+use crate::detection::ModelInfo;
 use crate::frame::Frame;
-use crate::ingest;
+use crate::ingest::{self, Fleet};
 use crate::ledger::DropReason;
 use crate::publisher::Hub;
 
 use super::jobs::{Interest, Job, JobKey, JobScheduler};
-use super::pipeline::Pipeline;
+use super::pipeline::{Pipeline, Relief};
 
 /// Where the frames of one camera go.
 #[derive(Clone)]
 struct Route {
+    model: Arc<str>,
     scheduler: Arc<JobScheduler>,
     interest: Arc<Interest>,
 }
 
 /// The pipelines by model name, and each camera's way to one.
 pub struct Router {
-    pipelines: HashMap<String, Pipeline>,
     default_model: String,
     min_score: f32,
-    routes: RwLock<HashMap<CameraId, Route>>,
+    table: RwLock<Table>,
     hub: Hub,
 }
 
+/// One lock for both, so that no camera finds its way to a model that is just being taken away.
+struct Table {
+    pipelines: BTreeMap<String, Arc<Pipeline>>,
+    routes: HashMap<CameraId, Route>,
+    closed: bool,
+}
+
+/// A model cannot take the place of another: cameras ask for classes that it does not know.
+#[derive(Debug, PartialEq, Eq)]
+pub struct LacksClasses(pub Vec<(CameraId, String)>);
+
+/// The server is shutting down.
+#[derive(Debug)]
+pub struct Closed;
+
 impl Router {
     /// A router without cameras.
-    pub fn new(
-        pipelines: HashMap<String, Pipeline>,
-        default_model: String,
-        min_score: f32,
-        hub: Hub,
-    ) -> Self {
-        Self { pipelines, default_model, min_score, routes: RwLock::default(), hub }
+    pub fn new(pipelines: Vec<Pipeline>, default_model: String, min_score: f32, hub: Hub) -> Self {
+        let pipelines = pipelines.into_iter().map(|p| (p.name().to_string(), Arc::new(p))).collect();
+        let table = Table { pipelines, routes: HashMap::new(), closed: false };
+        Self { default_model, min_score, table: RwLock::new(table), hub }
     }
 
     /// The pipeline of a model, or of the default one.
-    pub fn pipeline(&self, model: Option<&str>) -> Option<&Pipeline> {
-        self.pipelines.get(model.unwrap_or(&self.default_model))
+    pub fn pipeline(&self, model: Option<&str>) -> Option<Arc<Pipeline>> {
+        self.read().pipelines.get(model.unwrap_or(&self.default_model)).cloned()
     }
 
-    /// All pipelines.
-    pub fn pipelines(&self) -> impl Iterator<Item = &Pipeline> {
-        self.pipelines.values()
+    /// All pipelines, by name.
+    pub fn pipelines(&self) -> Vec<Arc<Pipeline>> {
+        self.read().pipelines.values().cloned().collect()
+    }
+
+    /// The model of cameras that name none.
+    pub fn default_model(&self) -> &str {
+        &self.default_model
     }
 
     /// The score below which detections are left out where nobody says otherwise.
@@ -59,7 +80,7 @@ impl Router {
     /// # Errors
     /// The field that names something unknown, and what there is.
     pub fn check(&self, spec: &CameraSpec) -> Result<(), InvalidCamera> {
-        self.route_for(spec).map(drop)
+        self.route_for(&self.read(), spec).map(drop)
     }
 
     /// Sends the frames of a camera, from now on, where its settings say.
@@ -67,42 +88,163 @@ impl Router {
     /// # Errors
     /// As [`Router::check`].
     pub fn set_route(&self, spec: &CameraSpec) -> Result<(), InvalidCamera> {
-        let route = self.route_for(spec)?;
-        self.routes.write().unwrap_or_else(PoisonError::into_inner).insert(spec.id.clone(), route);
+        let mut table = self.write();
+        let route = self.route_for(&table, spec)?;
+        table.routes.insert(spec.id.clone(), route);
         Ok(())
     }
 
     /// Forgets where the frames of a camera go.
     pub fn remove_route(&self, id: &CameraId) {
-        self.routes.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+        self.write().routes.remove(id);
     }
 
-    fn route_for(&self, spec: &CameraSpec) -> Result<Route, InvalidCamera> {
-        let pipeline = self.pipeline(spec.model.as_deref()).ok_or_else(|| InvalidCamera {
+    /// Sends the frames of a camera where its settings in `fleet` say now, after any change to it or its
+    /// model: other requests may have changed, added or removed the same camera meanwhile. Frames of one
+    /// that no model fits are dropped as `no_model`.
+    pub fn follow(&self, fleet: &Fleet, id: &CameraId) {
+        loop {
+            let spec = fleet.settings(id);
+            match &spec {
+                Some(spec) => {
+                    if let Err(problem) = self.set_route(spec) {
+                        self.remove_route(id);
+                        tracing::warn!(camera = %id, %problem, "a camera cannot be served");
+                    }
+                }
+                None => self.remove_route(id),
+            }
+            if fleet.settings(id) == spec {
+                return;
+            }
+        }
+    }
+
+    /// Whether the frames of a camera go anywhere.
+    pub fn has_route(&self, id: &CameraId) -> bool {
+        self.read().routes.contains_key(id)
+    }
+
+    /// Cameras whose frames go to a model, by id.
+    pub fn cameras_of(&self, model: &str) -> Vec<CameraId> {
+        self.read().cameras_of(model)
+    }
+
+    /// Serves one more model, in place of one of the same name.
+    ///
+    /// # Errors
+    /// The router is closed.
+    pub fn insert(&self, pipeline: Arc<Pipeline>) -> Result<(), Closed> {
+        let mut table = self.write();
+        if table.closed {
+            return Err(Closed);
+        }
+        table.pipelines.insert(pipeline.name().to_string(), pipeline);
+        Ok(())
+    }
+
+    /// Stops to serve a model that no camera's frames go to, and returns its pipeline.
+    ///
+    /// # Errors
+    /// The cameras whose frames do.
+    pub fn remove(&self, model: &str) -> Result<Option<Arc<Pipeline>>, Vec<CameraId>> {
+        let mut table = self.write();
+        let cameras = table.cameras_of(model);
+        if cameras.is_empty() { Ok(table.pipelines.remove(model)) } else { Err(cameras) }
+    }
+
+    /// Whether a model with these classes could take the place of `model`.
+    ///
+    /// # Errors
+    /// The cameras that ask for others.
+    pub fn check_classes(&self, model: &str, info: &ModelInfo) -> Result<(), LacksClasses> {
+        self.read().check_classes(model, info)
+    }
+
+    /// Lets new lanes take over the work of `pipeline`, see [`Pipeline::relieve`].
+    ///
+    /// # Errors
+    /// As [`Router::check_classes`]; the old lanes go on then.
+    pub fn relieve(&self, pipeline: &Pipeline, relief: Relief) -> Result<TaskTracker, LacksClasses> {
+        // Held meanwhile, so that no camera comes in between and asks for a class that is gone.
+        let table = self.write();
+        table.check_classes(pipeline.name(), relief.info())?;
+        Ok(pipeline.relieve(relief))
+    }
+
+    /// Takes no further model, ends all lanes and returns the threads to wait for.
+    pub fn close(&self) -> Vec<JoinHandle<()>> {
+        let mut table = self.write();
+        table.closed = true;
+        table.pipelines.values().flat_map(|pipeline| pipeline.close(DropReason::Shutdown)).collect()
+    }
+
+    fn route_for(&self, table: &Table, spec: &CameraSpec) -> Result<Route, InvalidCamera> {
+        let name = spec.model.as_deref().unwrap_or(&self.default_model);
+        let pipeline = table.pipelines.get(name).ok_or_else(|| InvalidCamera {
             field: "model",
-            problem: format!("there is no model {:?}; the models are {}", spec.model, self.model_names()),
+            problem: format!("there is no model {name:?}; the models are {}", table.model_names()),
         })?;
         let min_score = spec.min_score.unwrap_or(self.min_score);
         let interest =
-            Interest::new(&pipeline.info, min_score, &spec.classes).map_err(|class| InvalidCamera {
+            Interest::new(&pipeline.info(), min_score, &spec.classes).map_err(|class| InvalidCamera {
                 field: "classes",
-                problem: format!(
-                    "model {} has no class {class:?}; `centerx model inspect` lists them",
-                    pipeline.info.name
-                ),
+                problem: format!("model {name} has no class {class:?}; `centerx model inspect` lists them"),
             })?;
-        Ok(Route { scheduler: Arc::clone(&pipeline.scheduler), interest: Arc::new(interest) })
+        Ok(Route {
+            model: Arc::clone(pipeline.name()),
+            scheduler: Arc::clone(pipeline.scheduler()),
+            interest: Arc::new(interest),
+        })
     }
 
     /// The names of all models, for messages.
     pub fn model_names(&self) -> String {
-        let mut names: Vec<_> = self.pipelines.keys().map(String::as_str).collect();
-        names.sort_unstable();
-        names.join(", ")
+        self.read().model_names()
     }
 
     fn route(&self, id: &CameraId) -> Option<Route> {
-        self.routes.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+        self.read().routes.get(id).cloned()
+    }
+
+    /// Why a scheduler is closed: with all others, or because its model was unloaded after the camera had
+    /// moved on.
+    fn why_refused(&self) -> DropReason {
+        if self.read().closed { DropReason::Shutdown } else { DropReason::NoModel }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Table> {
+        // Changes are single calls on maps: a panic cannot leave one half made.
+        self.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Table> {
+        self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn model_names(&self) -> String {
+        self.pipelines.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+    }
+
+    fn routes_to(&self, model: &str) -> impl Iterator<Item = (&CameraId, &Route)> {
+        self.routes.iter().filter(move |(_, route)| *route.model == *model)
+    }
+
+    fn cameras_of(&self, model: &str) -> Vec<CameraId> {
+        let mut cameras: Vec<_> = self.routes_to(model).map(|(id, _)| id.clone()).collect();
+        cameras.sort_unstable();
+        cameras
+    }
+
+    fn check_classes(&self, model: &str, info: &ModelInfo) -> Result<(), LacksClasses> {
+        let lacking = |(id, route): (&CameraId, &Route)| {
+            route.interest.unknown_to(info).map(|class| (id.clone(), class.to_owned()))
+        };
+        let mut lacking: Vec<_> = self.routes_to(model).filter_map(lacking).collect();
+        lacking.sort_unstable();
+        if lacking.is_empty() { Ok(()) } else { Err(LacksClasses(lacking)) }
     }
 }
 
@@ -116,7 +258,7 @@ impl ingest::Sink for Router {
         match route.scheduler.offer(key, Job::Frame(frame, route.interest)) {
             Ok(None) => {}
             Ok(Some(older)) => older.abandon(DropReason::Superseded),
-            Err(refused) => refused.abandon(DropReason::Shutdown),
+            Err(refused) => refused.abandon(self.why_refused()),
         }
     }
 
@@ -126,8 +268,8 @@ impl ingest::Sink for Router {
 
     fn forget(&self, id: &CameraId) {
         let key = JobKey::Camera(id.clone());
-        for pipeline in self.pipelines.values() {
-            if let Some(job) = pipeline.scheduler.forget(&key) {
+        for pipeline in self.pipelines() {
+            if let Some(job) = pipeline.scheduler().forget(&key) {
                 job.abandon(DropReason::CameraRemoved);
             }
         }

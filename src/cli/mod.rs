@@ -15,6 +15,7 @@ use crate::telemetry::{self, LogFormat};
 pub mod bench;
 pub mod detect;
 pub mod eval;
+mod memory;
 pub mod model;
 pub mod runtime;
 pub mod serve;
@@ -48,7 +49,7 @@ enum Command {
     Detect(detect::Args),
     /// Score a model against labels or against a better model.
     Eval(eval::Args),
-    /// Fetch, list and inspect models.
+    /// Fetch, make and inspect models, and change those of a running server.
     Model(model::ModelArgs),
     /// Fetch and find the ONNX Runtime library.
     Runtime(runtime::RuntimeArgs),
@@ -92,9 +93,20 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
             || cause.is::<RuntimeError>()
             || matches!(
                 cause.downcast_ref::<EngineError>(),
-                Some(EngineError::Runtime { .. } | EngineError::Load { .. } | EngineError::Output { .. })
+                Some(
+                    EngineError::Runtime { .. }
+                        | EngineError::Load { .. }
+                        | EngineError::Output { .. }
+                        | EngineError::Broken { .. }
+                )
             )
     };
+    let refusal = error.downcast_ref::<model::server::Refusal>();
+    if refusal.is_some_and(|refusal| refusal.is_of_arguments()) {
+        return ExitCode::from(2);
+    } else if refusal.is_some_and(|refusal| refusal.is_of_source()) {
+        return ExitCode::from(3);
+    }
     for cause in error.chain() {
         if cause.is::<ConfigError>() || cause.is::<UsageError>() {
             return ExitCode::from(2);

@@ -11,7 +11,7 @@ use crate::app::{App, models};
 use crate::camera::{CameraId, CameraSpec, CameraUrl};
 use crate::config::{Config, ConfigError, ModelConfig};
 
-use super::UsageError;
+use super::{UsageError, memory};
 
 /// Exit code after a second signal.
 const INTERRUPTED: i32 = 130;
@@ -56,6 +56,9 @@ impl Args {
     pub fn run(self) -> anyhow::Result<()> {
         let check = self.check;
         let config = self.into_config()?;
+        if !check {
+            memory::hold_thresholds();
+        }
         let models = models::load_all(&config)?;
         if check {
             return check_cameras(&config, &models);

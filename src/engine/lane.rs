@@ -15,7 +15,7 @@ pub trait Job: Send {
     fn picture(&self) -> &Picture;
 
     /// Whether a detection of this class and score is of interest.
-    fn wants(&self, class_id: u32, score: f32) -> bool;
+    fn wants(&self, label: &str, score: f32) -> bool;
 }
 
 /// Where a lane's work comes from and goes to.
@@ -120,7 +120,7 @@ fn detection<J: Job>(row: &[f32], fit: Letterbox, classes: &[Arc<str>], job: &J)
     let &[x1, y1, x2, y2, score, class, ..] = row else { return None };
     let class_id = class as u32;
     let label = classes.get(class_id as usize)?;
-    if !job.wants(class_id, score) {
+    if !job.wants(label, score) {
         return None;
     }
     let bbox = fit.unmap(BoundingBox { x1: x1.min(x2), y1: y1.min(y2), x2: x2.max(x1), y2: y2.max(y1) });
@@ -157,7 +157,7 @@ mod tests {
             &self.0
         }
 
-        fn wants(&self, _class_id: u32, score: f32) -> bool {
+        fn wants(&self, _label: &str, score: f32) -> bool {
             score >= self.1
         }
     }

@@ -13,6 +13,7 @@ use prometheus::{Histogram, HistogramOpts, IntCounter, Registry};
 
 use crate::telemetry::SECONDS_BUCKETS;
 
+pub mod check;
 pub mod fake;
 pub mod lane;
 pub mod onnx;
@@ -59,6 +60,14 @@ pub enum EngineError {
         /// Pictures that went in.
         batch: usize,
     },
+    /// It runs, but what comes out makes no sense.
+    #[error("model {model} runs, but {problem}; export it again")]
+    Broken {
+        /// The model's name.
+        model: String,
+        /// What makes no sense.
+        problem: String,
+    },
     /// A picture was refused.
     #[error(transparent)]
     Preprocess(#[from] preprocess::PreprocessError),
@@ -85,7 +94,7 @@ pub trait Engine: Send + Sync {
     /// How it wants to be fed.
     fn limits(&self) -> Limits;
 
-    /// Opens one of its lanes, warmed up.
+    /// Opens one of its lanes, warmed up and [checked](check::check).
     ///
     /// # Errors
     /// Whatever the runtime refuses.

@@ -12,6 +12,7 @@ use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::Tensor;
 
+use super::check::{Promise, check};
 use super::{Engine, EngineError, Lane, Limits, Rows};
 
 /// ONNX Runtime, loaded.
@@ -40,10 +41,9 @@ impl OnnxRuntime {
 
     /// Loads a model that follows the engine contract.
     ///
-    /// `model` is the ONNX file's bytes, `input` its width and height. What the runtime does not like about
-    /// it shows when a lane is opened.
-    pub fn engine(&self, name: &str, model: &[u8], input: (u32, u32), threads: Threads) -> OnnxEngine {
-        OnnxEngine { runtime: self.clone(), name: name.into(), model: model.into(), input, threads }
+    /// `model` is the ONNX file's bytes. What the runtime does not like about it shows when a lane is opened.
+    pub fn engine(&self, name: &str, model: &[u8], promise: Promise, threads: Threads) -> OnnxEngine {
+        OnnxEngine { runtime: self.clone(), name: name.into(), model: model.into(), promise, threads }
     }
 
     /// A session on `model`'s bytes that runs on `threads` threads.
@@ -97,7 +97,7 @@ pub struct OnnxEngine {
     runtime: OnnxRuntime,
     name: String,
     model: Vec<u8>,
-    input: (u32, u32),
+    promise: Promise,
     threads: Threads,
 }
 
@@ -119,11 +119,10 @@ impl Engine for OnnxEngine {
         let refuse =
             |error: ort::Error| EngineError::Load { model: self.name.clone(), cause: error.to_string() };
         let session = self.runtime.session(&self.model, self.threads.per_lane).map_err(refuse)?;
-        let (width, height) = (self.input.0 as usize, self.input.1 as usize);
+        let (width, height) = (self.promise.input.0 as usize, self.promise.input.1 as usize);
         let input = Tensor::<u8>::new(&Allocator::default(), [1usize, height, width, 3]).map_err(refuse)?;
         let mut lane = OnnxLane { session, input, output: Vec::new() };
-        lane.input().fill(0);
-        lane.infer(1)?;
+        check(&self.name, &mut lane, self.promise)?;
         Ok(Box::new(lane))
     }
 }

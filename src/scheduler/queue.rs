@@ -62,6 +62,11 @@ impl<K: Hash + Eq + Clone, T> Queue<K, T> {
         Self { policy, slots: HashMap::new(), turns: VecDeque::new() }
     }
 
+    /// From now on feeds an engine that wants `policy`. What waits keeps its turn.
+    pub fn set_policy(&mut self, policy: BatchPolicy) {
+        self.policy = policy;
+    }
+
     /// Puts `item` into the slot of `key` and returns the older item it replaces, if any.
     pub fn offer(&mut self, key: K, item: T, now: Instant) -> Option<T> {
         if let Some(slot) = self.slots.get_mut(&key) {
@@ -84,6 +89,11 @@ impl<K: Hash + Eq + Clone, T> Queue<K, T> {
     pub fn drain(&mut self) -> Vec<T> {
         self.turns.clear();
         self.slots.drain().map(|(_, slot)| slot.item).collect()
+    }
+
+    /// Whether anything waits in the slot of `key`.
+    pub fn holds(&self, key: &K) -> bool {
+        self.slots.contains_key(key)
     }
 
     /// Items waiting.

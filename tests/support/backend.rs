@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use centerx::api::backend::{
-    Backend, Choice, DetectError, DetectRequest, EventStream, Pending, PictureStream, SubscribeError,
+    Backend, Choice, DetectError, DetectRequest, EventStream, ModelChangeError, ModelView, Pending,
+    PictureStream, SubscribeError,
 };
 use centerx::api::{Config, Health, Metrics, Server, bind};
 use centerx::camera::{
@@ -80,6 +81,8 @@ pub struct Scripted {
     pub not_ready: Mutex<Option<String>>,
     /// The next change to the cameras fails with this.
     pub refuse_change: Mutex<Option<CameraError>>,
+    /// The next change to the models fails with this.
+    pub refuse_model_change: Mutex<Option<ModelChangeError>>,
     /// The next subscription fails with this.
     pub refuse_subscription: Mutex<Option<SubscribeError>>,
     /// What the next pictures meet; without a script one person is found.
@@ -173,6 +176,7 @@ impl Scripted {
             cameras: Mutex::default(),
             not_ready: Mutex::default(),
             refuse_change: Mutex::default(),
+            refuse_model_change: Mutex::default(),
             refuse_subscription: Mutex::default(),
             detect_script: Mutex::default(),
             asked: Mutex::default(),
@@ -265,9 +269,32 @@ impl Backend for Scripted {
         Ok(Box::new(ScriptedStream(Arc::clone(&self.streams))))
     }
 
-    fn models(&self) -> Vec<ModelInfo> {
-        vec![ModelInfo {
-            name: "coco".into(),
+    fn models(&self) -> Vec<ModelView> {
+        vec![model_view("coco", "coco")]
+    }
+
+    async fn load_model(&self, name: String, source: String) -> Result<ModelView, ModelChangeError> {
+        self.refuse_model_change.lock().unwrap().take().map_or(Ok(()), Err)?;
+        Ok(model_view(&name, &source))
+    }
+
+    async fn unload_model(&self, _name: String) -> Result<(), ModelChangeError> {
+        self.refuse_model_change.lock().unwrap().take().map_or(Ok(()), Err)
+    }
+
+    async fn swap_model(&self, name: String, source: String) -> Result<ModelView, ModelChangeError> {
+        self.load_model(name, source).await
+    }
+
+    fn not_ready(&self) -> Option<String> {
+        self.not_ready.lock().unwrap().clone()
+    }
+}
+
+fn model_view(name: &str, source: &str) -> ModelView {
+    ModelView {
+        info: ModelInfo {
+            name: name.into(),
             family: "ttf".into(),
             classes: CLASSES.map(Into::into).to_vec(),
             landmarks: Vec::new(),
@@ -279,11 +306,10 @@ impl Backend for Scripted {
             source: "tests".into(),
             license: "MIT".into(),
             sha256: "00".repeat(32),
-        }]
-    }
-
-    fn not_ready(&self) -> Option<String> {
-        self.not_ready.lock().unwrap().clone()
+        },
+        loaded_from: source.into(),
+        is_default: name == "coco",
+        cameras: 2,
     }
 }
 

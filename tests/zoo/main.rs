@@ -71,7 +71,9 @@ fn letterboxed(model: &DetectorModel, picture: &Picture) -> (Vec<u8>, f32) {
 fn rows(model: &DetectorModel, picture: &Picture) -> (Vec<Vec<f32>>, f32) {
     let (input, scale) = letterboxed(model, picture);
     let size = (model.metadata.input_width, model.metadata.input_height);
-    let engine = runtime().engine(&model.metadata.name, &model.bytes, size, Threads::latency());
+    let about = &model.metadata;
+    let promise = Promise { input: size, top_k: about.top_k, classes: about.classes.len() };
+    let engine = runtime().engine(&about.name, &model.bytes, promise, Threads::latency());
     let mut lane = engine.open_lane().unwrap();
     lane.input().copy_from_slice(&input);
     let rows = lane.infer(1).unwrap().picture(0).map(<[f32]>::to_vec).collect();

@@ -146,7 +146,7 @@ fn picture_worker(lane: Box<dyn Lane>, info: &ModelInfo) -> anyhow::Result<Run> 
         fn picture(&self) -> &Picture {
             &self.0
         }
-        fn wants(&self, _class_id: u32, score: f32) -> bool {
+        fn wants(&self, _label: &str, score: f32) -> bool {
             score >= 0.3
         }
     }

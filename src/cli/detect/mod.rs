@@ -138,8 +138,8 @@ impl Job for Look<'_> {
         self.0
     }
 
-    fn wants(&self, class_id: u32, score: f32) -> bool {
-        self.1.covers(class_id, score)
+    fn wants(&self, label: &str, score: f32) -> bool {
+        self.1.covers(label, score)
     }
 }
 

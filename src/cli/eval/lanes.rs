@@ -59,7 +59,7 @@ impl Job for Look<'_> {
         self.0
     }
 
-    fn wants(&self, _class_id: u32, score: f32) -> bool {
+    fn wants(&self, _label: &str, score: f32) -> bool {
         score >= self.1
     }
 }

@@ -1,6 +1,7 @@
-//! `centerx model`: fetch, make, list and look into models.
+//! `centerx model`: fetch, make, list and look into models, and change those of a running server.
 
 mod import;
+pub(super) mod server;
 
 use std::path::Path;
 
@@ -15,10 +16,11 @@ use crate::model::{self, DetectorModel, INPUT, OUTPUT};
 /// Class names that `inspect` prints before it says how many more there are.
 const SHOWN_CLASSES: usize = 12;
 
-/// Fetch, list, remove and look into models.
+/// Fetch, make and look into models, and change those of a running server.
 #[derive(Debug, Args)]
 #[command(after_help = "Models are kept under CENTERX_HOME (default: ~/.cache/centerx).\n\n\
-    Examples:\n  centerx model pull coco\n  centerx model inspect coco\n  centerx model inspect ./yard.onnx")]
+    Examples:\n  centerx model pull coco\n  centerx model inspect coco\n  centerx model inspect ./yard.onnx\n  \
+    centerx model swap coco ./yard.onnx")]
 pub struct ModelArgs {
     #[command(subcommand)]
     command: ModelCommand,
@@ -54,6 +56,8 @@ enum ModelCommand {
         /// A fetched model's name or the path of an .onnx file.
         model: String,
     },
+    #[command(flatten)]
+    Server(server::ServerCommand),
 }
 
 impl ModelArgs {
@@ -68,6 +72,7 @@ impl ModelArgs {
             ModelCommand::List => list(),
             ModelCommand::Remove { name } => Ok(Zoo::from_env()?.remove(&name, &|_| ())?),
             ModelCommand::Inspect { model } => inspect(&model),
+            ModelCommand::Server(command) => command.run(),
         }
     }
 }

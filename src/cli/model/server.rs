@@ -1,0 +1,180 @@
+//! `centerx model load | swap | unload | running`: the models of a running server.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use tonic::Code;
+use tonic::transport::{Channel, Endpoint};
+use tonic_types::StatusExt;
+
+use super::table;
+use crate::api::v1::model_service_client::ModelServiceClient;
+use crate::api::v1::{ListModelsRequest, LoadModelRequest, Model, SwapModelRequest, UnloadModelRequest};
+
+/// SHA-256 digits that tell files apart.
+const SHOWN_DIGITS: usize = 12;
+
+/// The server to talk to.
+#[derive(Debug, Args)]
+pub(super) struct ServerArgs {
+    /// The server.
+    #[arg(long, default_value = "http://127.0.0.1:50051", value_name = "URL")]
+    server: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ServerCommand {
+    /// Let a running server serve one more model.
+    #[command(after_help = "It serves the model from now on and after a restart.\n\n\
+        Examples:\n  centerx model load face\n  centerx model load night ./night.onnx")]
+    Load {
+        /// The name cameras will refer to it by.
+        name: String,
+        /// A fetched model's name or the path of an .onnx file, on the server's machine [default: NAME].
+        source: Option<String>,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Let a running server serve another file under a model's name, without missing a frame.
+    #[command(
+        after_help = "The new model is loaded, warmed up and tried first. If it is no good, or cameras ask \
+        for classes it does not have, the old one serves on.\n\n\
+        Examples:\n  centerx model swap coco ./yard-2.onnx\n  centerx model swap coco coco"
+    )]
+    Swap {
+        /// The model's name on the server, see `centerx model running`.
+        name: String,
+        /// A fetched model's name or the path of an .onnx file, on the server's machine.
+        source: String,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Let a running server stop to serve a model that no camera uses.
+    #[command(after_help = "Example:\n  centerx model unload night")]
+    Unload {
+        /// The model's name on the server, see `centerx model running`.
+        name: String,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// List the models of a running server.
+    #[command(after_help = "Example:\n  centerx model running --server http://10.0.0.5:50051")]
+    Running {
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+}
+
+impl ServerCommand {
+    /// Asks the server and prints what it serves.
+    ///
+    /// # Errors
+    /// A server that cannot be reached or refuses, with its reason.
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(self.ask())
+    }
+
+    async fn ask(self) -> anyhow::Result<()> {
+        match self {
+            Self::Load { name, source, server } => {
+                let source = absolute(source.as_deref().unwrap_or(&name))?;
+                let answer = server.connect().await?.load_model(LoadModelRequest { name, source }).await;
+                print(answer.map_err(Refusal)?.into_inner().model);
+            }
+            Self::Swap { name, source, server } => {
+                let source = absolute(&source)?;
+                let answer = server.connect().await?.swap_model(SwapModelRequest { name, source }).await;
+                print(answer.map_err(Refusal)?.into_inner().model);
+            }
+            Self::Unload { name, server } => {
+                let request = UnloadModelRequest { name };
+                server.connect().await?.unload_model(request).await.map_err(Refusal)?;
+            }
+            Self::Running { server } => {
+                let answer = server.connect().await?.list_models(ListModelsRequest {}).await;
+                print(answer.map_err(Refusal)?.into_inner().models);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ServerArgs {
+    async fn connect(&self) -> anyhow::Result<ModelServiceClient<Channel>> {
+        let server = &self.server;
+        let endpoint = Endpoint::from_shared(server.clone())
+            .with_context(|| format!("--server: {server} is not a URL such as http://127.0.0.1:50051"))?
+            .connect_timeout(Duration::from_secs(5));
+        let channel = endpoint.connect().await.with_context(|| format!("there is no server at {server}"))?;
+        Ok(ModelServiceClient::new(channel))
+    }
+}
+
+/// A path as the server, which runs in another folder, can use it; the name of a model as it is.
+fn absolute(source: &str) -> anyhow::Result<String> {
+    let path = Path::new(source);
+    let is_path = source.contains('/')
+        || path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"))
+        || path.is_file();
+    if !is_path {
+        return Ok(source.to_owned());
+    }
+    let path = std::path::absolute(path).with_context(|| format!("cannot tell where {source} is"))?;
+    path.into_os_string().into_string().map_err(|path| {
+        anyhow::anyhow!("the path {} is not UTF-8, and cannot be sent; rename it", path.display())
+    })
+}
+
+/// The server said no.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.message())]
+pub(in crate::cli) struct Refusal(tonic::Status);
+
+impl Refusal {
+    /// Whether it said so because the file is no model that runs.
+    pub(in crate::cli) fn is_of_source(&self) -> bool {
+        let details = self.0.get_details_bad_request();
+        let mut violations = details.iter().flat_map(|bad| &bad.field_violations);
+        self.0.code() == Code::InvalidArgument && violations.any(|violation| violation.field == "source")
+    }
+
+    /// Whether it said so because the arguments make no sense.
+    pub(in crate::cli) fn is_of_arguments(&self) -> bool {
+        self.0.code() == Code::InvalidArgument && !self.is_of_source()
+    }
+}
+
+fn print(models: impl IntoIterator<Item = Model>) {
+    let mut table = table();
+    table.set_header(["name", "cameras", "classes", "input", "engine", "sha256", "loaded from"]);
+    for model in models {
+        let name = if model.is_default { format!("{} (default)", model.name) } else { model.name };
+        table.add_row([
+            name,
+            model.cameras.to_string(),
+            model.classes.len().to_string(),
+            format!("{}x{}", model.input_width, model.input_height),
+            model.engine,
+            model.sha256.chars().take(SHOWN_DIGITS).collect(),
+            model.loaded_from,
+        ]);
+    }
+    println!("{table}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::absolute;
+
+    #[test]
+    fn paths_are_made_absolute_and_names_are_not() {
+        let here = std::env::current_dir().unwrap();
+        for path in ["yard.onnx", "models/yard.ONNX", "models/yard"] {
+            assert_eq!(absolute(path).unwrap(), here.join(path).display().to_string());
+        }
+        assert_eq!(absolute("/models/yard.onnx").unwrap(), "/models/yard.onnx");
+        assert_eq!(absolute("coco@512x384").unwrap(), "coco@512x384");
+    }
+}
