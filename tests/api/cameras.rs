@@ -1,5 +1,6 @@
 //! `CameraService` and `ModelService`.
 
+use centerx::api::backend::ModelChangeError;
 use centerx::api::v1;
 use centerx::api::v1::camera_service_client::CameraServiceClient;
 use centerx::api::v1::model_service_client::ModelServiceClient;
@@ -197,4 +198,56 @@ async fn models_are_listed() {
         (model.classes.as_slice(), model.input_width),
         (&["person", "car"].map(String::from)[..], 512)
     );
+}
+
+#[tokio::test]
+async fn changes_of_models_reach_the_backend_and_refusals_keep_their_code_and_field() {
+    let server = Running::start().await;
+    let mut client = ModelServiceClient::new(server.channel().await);
+    let swap = |name: &str, source: &str| v1::SwapModelRequest { name: name.into(), source: source.into() };
+    let model = client.swap_model(swap("coco", "/m/new.onnx")).await.unwrap().into_inner().model.unwrap();
+    let told = (model.name.as_str(), model.loaded_from.as_str(), model.is_default, model.cameras);
+    assert_eq!(told, ("coco", "/m/new.onnx", true, 2));
+    let status = client.load_model(v1::LoadModelRequest::default()).await.unwrap_err();
+    assert_eq!(
+        (status.code(), fields(&status)),
+        (Code::InvalidArgument, vec!["name".into(), "source".into()])
+    );
+    let status = client.unload_model(v1::UnloadModelRequest::default()).await.unwrap_err();
+    assert_eq!((status.code(), fields(&status)), (Code::InvalidArgument, vec!["name".into()]));
+
+    use ModelChangeError as E;
+    let cameras: Vec<_> = (0..12).map(|n| camera_id(&format!("c{n}"))).collect();
+    let lacking = vec![(camera_id("yard"), "person".to_owned())];
+    let cases = [
+        (E::Exists("coco".into()), Code::AlreadyExists, Some("name"), "served already"),
+        (
+            E::Unknown { name: "x".into(), have: "coco".into() },
+            Code::NotFound,
+            Some("name"),
+            "models here: coco",
+        ),
+        (
+            E::InUse { name: "coco".into(), cameras },
+            Code::FailedPrecondition,
+            Some("name"),
+            "c6, c7, 4 more;",
+        ),
+        (
+            E::LacksClasses { name: "coco".into(), cameras: lacking },
+            Code::FailedPrecondition,
+            Some("source"),
+            "yard for \"person\"",
+        ),
+        (E::Unusable { reason: "no detector".into() }, Code::InvalidArgument, Some("source"), "no detector"),
+        (E::TooMany(64), Code::ResourceExhausted, None, "64 models"),
+        (E::Store("no space left".into()), Code::Internal, None, "no space left"),
+        (E::ShuttingDown, Code::Unavailable, None, "shutting down"),
+    ];
+    for (error, code, field, text) in cases {
+        *server.backend.refuse_model_change.lock().unwrap() = Some(error);
+        let status = client.swap_model(swap("coco", "coco")).await.unwrap_err();
+        assert_eq!((status.code(), fields(&status)), (code, field.map(String::from).into_iter().collect()));
+        assert!(status.message().contains(text), "{status:?}");
+    }
 }
