@@ -80,6 +80,8 @@ impl Tiny {
             family: "ttf".into(),
             classes: self.classes.iter().map(|&class| class.into()).collect(),
             landmarks: Vec::new(),
+            skeleton: Vec::new(),
+            recipe: None,
             top_k: self.classes.len() as u32,
             input_width: SIDE as u32,
             input_height: SIDE as u32,

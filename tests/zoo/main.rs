@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use centerx::engine::Engine;
+use centerx::engine::check::Promise;
 use centerx::engine::onnx::{OnnxRuntime, Threads};
 use centerx::engine::preprocess::Preprocessor;
 use centerx::frame::Picture;
