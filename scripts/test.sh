@@ -28,8 +28,9 @@ say "building (several minutes the first time)"
 cargo test --locked --workspace --no-run
 centerx=${CARGO_TARGET_DIR:-$root/target}/debug/centerx
 pull_default "$centerx"
-# What it is made of stays, and the tests make more out of it.
+# What they are made of stays, and the tests make more out of it.
 "$centerx" model pull pose
+"$centerx" model pull face
 
 say "testing"
 cargo test --locked --workspace "$@"

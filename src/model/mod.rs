@@ -135,6 +135,12 @@ pub enum ModelError {
         /// The models there are.
         have: String,
     },
+    /// It does not say how it was made.
+    #[error("{name} does not say which values are its heads; pull or import it again")]
+    NoRecipe {
+        /// Its name.
+        name: String,
+    },
     /// A TF.js model cannot be translated.
     #[error(transparent)]
     Import(#[from] tfjs::ImportError),

@@ -1,9 +1,14 @@
 //! How a detector was made out of a network: enough to run the network by itself and to decode its heads by
 //! other means, which is what proves the two equal.
 
+use std::path::Path;
+
+use prost::Message as _;
 use serde::{Deserialize, Serialize};
 
 use super::decode::Heads;
+use super::graph::Graph;
+use super::{DetectorModel, ModelError, decode_onnx};
 
 /// The way from a picture to detections, in the terms of the network that was imported.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -60,4 +65,23 @@ impl Input {
             add: [0.0; 3],
         }
     }
+}
+
+/// A detector without its decode: the bytes of an ONNX file that takes `images` and gives the heads of the
+/// recipe, under the names that those have there, the heatmap first.
+///
+/// # Errors
+/// A model without a recipe, or one whose graph does not hold those heads.
+pub fn up_to_heads(detector: &DetectorModel) -> Result<Vec<u8>, ModelError> {
+    let path = Path::new(&detector.metadata.name);
+    let model = decode_onnx(&detector.bytes, path)?;
+    let Some(recipe) = &detector.metadata.recipe else {
+        return Err(ModelError::NoRecipe { name: detector.metadata.name.clone() });
+    };
+    let mut graph = Graph::from_model(model);
+    let names: Vec<String> = recipe.heads.all().map(|head| head.value.clone()).collect();
+    graph.set_outputs(&names);
+    graph.remove_dead();
+    graph.check()?;
+    Ok(graph.into_model().encode_to_vec())
 }

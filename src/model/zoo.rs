@@ -364,7 +364,7 @@ mod tests {
         assert_eq!(path, expected);
         assert_eq!(zoo.resolve("coco@512x384").unwrap(), path);
         let listed = names(&zoo);
-        let expected = [("coco", true), ("coco@512x384", true), ("pose", false)];
+        let expected = [("coco", true), ("coco@512x384", true), ("face", false), ("pose", false)];
         assert_eq!(listed, expected.map(|(name, there)| (name.to_owned(), there)));
     }
 

@@ -4,6 +4,7 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 mod cpu;
+mod decode;
 mod engine;
 mod pipeline;
 mod plain;
@@ -19,6 +20,8 @@ pub struct Args {
 enum What {
     /// The engine through centerx's own trait against the bare runtime, in turns.
     Engine(engine::Args),
+    /// The fused decode against none, and against one in Rust, in turns.
+    Decode(decode::Args),
     /// Real cameras end to end: what they cost, what is served, how old it is.
     Pipeline(pipeline::Args),
 }
@@ -31,6 +34,7 @@ impl Args {
     pub fn run(self) -> anyhow::Result<()> {
         match self.what {
             What::Engine(args) => args.run(),
+            What::Decode(args) => args.run(),
             What::Pipeline(args) => args.run(),
         }
     }
