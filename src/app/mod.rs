@@ -21,6 +21,7 @@ use crate::{api, http, ingest, publisher, scheduler, telemetry};
 
 pub mod backend;
 pub mod catalog;
+pub mod inspect;
 pub mod jobs;
 pub mod model_store;
 pub mod models;
@@ -29,6 +30,7 @@ mod pictures;
 pub mod pipeline;
 pub mod probe;
 pub mod router;
+pub mod verify;
 
 use backend::Server;
 use catalog::{Catalog, Parts};

@@ -14,15 +14,18 @@ pub mod graph;
 pub mod hardswish;
 pub mod home;
 pub mod import;
+pub mod inspect;
 pub mod metadata;
 pub mod movenet;
 pub mod onnx;
 pub mod pose;
 pub mod recipe;
+pub mod reference;
 pub mod runtime;
 pub mod tfjs;
 mod unpack;
 pub mod variant;
+pub mod verify;
 pub mod zoo;
 
 use std::fs;
@@ -168,6 +171,22 @@ pub enum ModelError {
 /// says what was found, what was expected and what to do.
 pub fn load(path: &Path) -> Result<DetectorModel, ModelError> {
     parse(read(path)?, path)
+}
+
+/// Reads an ONNX file, detector or not.
+///
+/// # Errors
+/// A file that cannot be read, is not ONNX, is damaged, or keeps weights in another file.
+pub fn read_onnx(path: &Path) -> Result<ModelProto, ModelError> {
+    let model = decode_onnx(&read(path)?, path)?;
+    let weights = model.graph.iter().flat_map(|graph| &graph.initializer);
+    match weights.into_iter().find(|weight| weight.is_external()) {
+        Some(weight) => {
+            let tensor = weight.name.clone().unwrap_or_default();
+            Err(ModelError::ExternalData { path: path.to_owned(), tensor })
+        }
+        None => Ok(model),
+    }
 }
 
 /// The bytes of a model file.

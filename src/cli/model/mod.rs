@@ -1,9 +1,9 @@
 //! `centerx model`: fetch, make, list and look into models, and change those of a running server.
 
 mod import;
+mod inspect;
 pub(super) mod server;
-
-use std::path::Path;
+mod verify;
 
 use clap::{Args, Subcommand};
 use comfy_table::Table;
@@ -11,10 +11,6 @@ use comfy_table::presets::NOTHING;
 
 use super::runtime::Progress;
 use crate::model::zoo::{self, Zoo};
-use crate::model::{self, DetectorModel, INPUT, OUTPUT};
-
-/// Class names that `inspect` prints before it says how many more there are.
-const SHOWN_CLASSES: usize = 12;
 
 /// Fetch, make and look into models, and change those of a running server.
 #[derive(Debug, Args)]
@@ -50,12 +46,8 @@ enum ModelCommand {
         /// The model's name, see `centerx model list`.
         name: String,
     },
-    /// Show what a model finds, takes and gives.
-    #[command(after_help = "Examples:\n  centerx model inspect coco\n  centerx model inspect ./yard.onnx")]
-    Inspect {
-        /// A fetched model's name or the path of an .onnx file.
-        model: String,
-    },
+    Inspect(inspect::InspectArgs),
+    Verify(verify::VerifyArgs),
     #[command(flatten)]
     Server(server::ServerCommand),
 }
@@ -71,7 +63,8 @@ impl ModelArgs {
             ModelCommand::Import(args) => args.run(),
             ModelCommand::List => list(),
             ModelCommand::Remove { name } => Ok(Zoo::from_env()?.remove(&name, &|_| ())?),
-            ModelCommand::Inspect { model } => inspect(&model),
+            ModelCommand::Inspect(args) => args.run(),
+            ModelCommand::Verify(args) => args.run(),
             ModelCommand::Server(command) => command.run(),
         }
     }
@@ -96,59 +89,8 @@ fn list() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn inspect(name_or_path: &str) -> anyhow::Result<()> {
-    let path = zoo::resolve(name_or_path)?;
-    let model = model::load(&path)?;
-    println!("{}", description(&model, &path));
-    Ok(())
-}
-
 fn table() -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING);
     table
-}
-
-fn description(model: &DetectorModel, path: &Path) -> Table {
-    let about = &model.metadata;
-    let (width, height) = (about.input_width, about.input_height);
-    let columns = 6 + 3 * about.landmarks.len();
-    let mut table = table();
-    table.add_row(["model", &format!("{} {}", about.name, about.version)]);
-    table.add_row(["family", &about.family]);
-    table.add_row([
-        "input",
-        &format!("{INPUT} uint8 [N,{height},{width},3], RGB, letterboxed to the top left"),
-    ]);
-    table.add_row([
-        "output",
-        &format!("{OUTPUT} float32 [N,{},{columns}]: x1 y1 x2 y2 score class", about.top_k),
-    ]);
-    table.add_row(["classes", &shown(&about.classes)]);
-    if !about.landmarks.is_empty() {
-        table.add_row(["landmarks", &shown(&about.landmarks)]);
-    }
-    table.add_row(["source", &about.source]);
-    table.add_row(["license", &about.license]);
-    table.add_row(["file", &format!("{} ({:.1} MB)", path.display(), model.bytes.len() as f64 / 1e6)]);
-    table.add_row(["sha256", &model.sha256]);
-    table
-}
-
-fn shown(names: &[String]) -> String {
-    let (first, rest) = names.split_at(names.len().min(SHOWN_CLASSES));
-    let more = if rest.is_empty() { String::new() } else { format!(", and {} more", rest.len()) };
-    format!("{}: {}{more}", names.len(), first.join(", "))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::shown;
-
-    #[test]
-    fn long_lists_of_names_are_cut() {
-        let names: Vec<_> = (0..14).map(|n| format!("c{n}")).collect();
-        assert_eq!(shown(&names[..2]), "2: c0, c1");
-        assert!(shown(&names).starts_with("14: c0, ") && shown(&names).ends_with("c11, and 2 more"));
-    }
 }
