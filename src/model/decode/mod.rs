@@ -207,7 +207,7 @@ fn check(family: &Family, heads: &Heads, top_k: usize) -> Result<(), DecodeError
         };
         let found = [head.channels, head.height, head.width];
         let fits = |channels| found == [channels, heatmap.height, heatmap.width];
-        if !fits(spec.channels) && !(spec.per_class && fits(spec.channels * heatmap.channels)) {
+        if !(fits(spec.channels) || spec.per_class && fits(spec.channels * heatmap.channels)) {
             let expected = [spec.channels, heatmap.height, heatmap.width];
             let [expected, found] = [expected, found].map(|s| format!("{},{},{}", s[0], s[1], s[2]));
             return Err(DecodeError::Head { family: family.name, head: spec.name, expected, found });
