@@ -10,7 +10,7 @@ need_fetchers
 fetch_samples
 fetch_bikes
 
-# The foreign programs of the tests: Python's gRPC, and COCO's own metric.
+# The foreign programs of the tests: Python's gRPC, COCO's own metric, ONNX's own checker.
 requirements=("$root/docs/clients/python/requirements.txt" "$root/tests/support/python/requirements.txt")
 if ! cat "${requirements[@]}" | cmp -s - "$cache/venv/requirements.txt"; then
     say "making a Python environment for the foreign clients"

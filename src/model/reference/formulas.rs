@@ -3,13 +3,16 @@
 use super::{Mark, Peak, ReferenceError, Row, Scene, joints};
 use crate::model::decode::Family;
 
+/// Box and landmarks of the object at a peak.
+type Formula = fn(&Scene<'_>, &Peak) -> ([f64; 4], Vec<[f64; 2]>);
+
 /// The detections at `peaks`.
 pub(super) fn rows(
     family: &'static Family,
     scene: &Scene<'_>,
     peaks: &[Peak],
 ) -> Result<Vec<Row>, ReferenceError> {
-    let object: fn(&Scene<'_>, &Peak) -> ([f64; 4], Vec<[f64; 2]>) = match family.name {
+    let object: Formula = match family.name {
         "centernet" => |scene, peak| (centred(scene, peak), Vec::new()),
         "ttf" => |scene, peak| (sides(scene, peak), Vec::new()),
         "centerface" => face,

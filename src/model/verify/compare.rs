@@ -137,13 +137,10 @@ impl Agreement {
     /// What is wrong, if anything is.
     pub(super) fn verdict(&self, limits: Limits, batch: usize) -> Result<(), Disagreement> {
         match &self.worst {
-            Some(worst) if worst.excess > 1.0 => Err(Disagreement::Rows {
-                picture: worst.picture.clone(),
-                batch,
-                problem: self.problem(worst, limits),
-                expected: worst.expected.clone(),
-                found: worst.detector.clone(),
-            }),
+            Some(worst) if worst.excess > 1.0 => {
+                let problem = self.problem(worst, limits);
+                Err(Disagreement::Rows { batch, problem, worst: Box::new(worst.clone()) })
+            }
             _ if self.rows == 0 => Err(Disagreement::Nothing("no picture has an object in it".to_owned())),
             _ if self.faint > self.rows => Err(Disagreement::Nothing(format!(
                 "{} rows under a score of {LEAST_SCORE} have no counterpart and only {} have one",

@@ -8,7 +8,7 @@ pub mod tap;
 use serde::Serialize;
 
 use super::reference::{Row, Slack};
-use compare::Agreement;
+use compare::{Agreement, Worst};
 
 /// How far the detector may be off.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -70,21 +70,18 @@ impl Report {
 pub enum Disagreement {
     /// Two rows differ, or one has no counterpart.
     #[error(
-        "the detector differs from the independent decode in {picture} (batch {batch}): {problem}\n  expected {}\n  detector {}",
-        shown(expected),
-        shown(found)
+        "the detector differs from the independent decode in {} (batch {batch}): {problem}\n  expected {}\n  detector {}",
+        worst.picture,
+        shown(&worst.expected),
+        shown(&worst.detector)
     )]
     Rows {
-        /// The picture.
-        picture: String,
         /// Pictures at a time.
         batch: usize,
         /// In short.
         problem: String,
-        /// The independent decode's row.
-        expected: Option<Row>,
-        /// The detector's.
-        found: Option<Row>,
+        /// The rows.
+        worst: Box<Worst>,
     },
     /// There was nothing to see.
     #[error("nothing could be compared: {0}; pass --picture FILE with objects that the network knows")]
