@@ -38,7 +38,8 @@ pub fn verify(
     let about = &detector.metadata;
     let recipe = about.recipe.as_ref().with_context(|| {
         format!(
-            "the detector {} has no recipe, so its heads are not known; pull or import it again",
+            "the detector {} has no recipe, so its heads are not known: its decode is its maker's own, or it is an \
+             older file; pull or import it again",
             about.name
         )
     })?;

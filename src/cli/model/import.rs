@@ -134,12 +134,12 @@ impl Args {
         let begin = Instant::now();
         let imported = import(&runtime, &bytes, &self.input, &options);
         progress.end();
-        let (imported, detector) = imported?;
+        let (imported, _) = imported?;
         write(&self.output, &imported.bytes)?;
         for note in &imported.notes {
             eprintln!("note: {note}");
         }
-        println!("{}", super::description(&detector, &self.output));
+        println!("{}", super::inspect::description(&self.output)?);
         let simplified = imported.simplified;
         println!(
             "folded {} batch normalisations, {} hard-swishes; removed {} nodes and weights; {:.1} s",

@@ -41,6 +41,11 @@ impl InspectArgs {
     }
 }
 
+/// What there is to tell of the model at `path`.
+pub(super) fn description(path: &Path) -> anyhow::Result<Table> {
+    Ok(Seen::look(path)?.rendered())
+}
+
 /// What was seen.
 #[derive(Debug, Serialize)]
 struct Seen {
@@ -172,7 +177,10 @@ fn detector_rows(detector: &Detector, row: &mut dyn FnMut(&str, String)) {
     row("source", detector.source.clone());
     row("license", detector.license.clone());
     let Some(recipe) = &detector.recipe else {
-        return row("recipe", "none; pull or import it again to have it verified".to_owned());
+        return row(
+            "recipe",
+            "none: a decode of its maker's own, or an older file to be pulled or imported again".to_owned(),
+        );
     };
     let heads = std::iter::once(&recipe.heads.heatmap).chain(recipe.heads.regressions.iter().flatten());
     let heads =
