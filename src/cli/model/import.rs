@@ -139,7 +139,7 @@ impl Args {
         for note in &imported.notes {
             eprintln!("note: {note}");
         }
-        println!("{}", super::inspect::description(&self.output)?);
+        println!("{}", super::inspect::description(&self.output, &runtime)?);
         let simplified = imported.simplified;
         println!(
             "folded {} batch normalisations, {} hard-swishes; removed {} nodes and weights; {:.1} s",

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::table;
 use crate::app::{inspect::measure, models::load_runtime};
+use crate::engine::onnx::OnnxRuntime;
 use crate::model::inspect::{Facts, Flops, facts};
 use crate::model::recipe::Recipe;
 use crate::model::{self, DetectorModel, ModelError, zoo};
@@ -32,7 +33,7 @@ impl InspectArgs {
     /// # Errors
     /// A file that is no ONNX model.
     pub fn run(self) -> anyhow::Result<()> {
-        let seen = Seen::look(&zoo::resolve(&self.model)?)?;
+        let seen = Seen::look(&zoo::resolve(&self.model)?, load_runtime)?;
         match self.json {
             true => println!("{}", serde_json::to_string(&seen)?),
             false => println!("{}", seen.rendered()),
@@ -41,9 +42,9 @@ impl InspectArgs {
     }
 }
 
-/// What there is to tell of the model at `path`.
-pub(super) fn description(path: &Path) -> anyhow::Result<Table> {
-    Ok(Seen::look(path)?.rendered())
+/// What there is to tell of the model at `path`. A process loads one runtime, so who has one passes it.
+pub(super) fn description(path: &Path, runtime: &OnnxRuntime) -> anyhow::Result<Table> {
+    Ok(Seen::look(path, || Ok(runtime.clone()))?.rendered())
 }
 
 /// What was seen.
@@ -99,7 +100,7 @@ impl From<DetectorModel> for Detector {
 }
 
 impl Seen {
-    fn look(path: &Path) -> anyhow::Result<Self> {
+    fn look(path: &Path, runtime: impl FnOnce() -> anyhow::Result<OnnxRuntime>) -> anyhow::Result<Self> {
         let model = model::read_onnx(path)?;
         let (detector, problem) = match model::load(path) {
             Ok(detector) => (Some(Detector::from(detector)), None),
@@ -108,7 +109,7 @@ impl Seen {
             Err(error) => return Err(error.into()),
         };
         let recipe = detector.as_ref().and_then(|detector| detector.recipe.as_ref());
-        let counted = load_runtime().and_then(|runtime| measure(&runtime, &model, recipe));
+        let counted = runtime().and_then(|runtime| measure(&runtime, &model, recipe));
         let (flops, flops_problem) = match counted {
             Ok(flops) => (Some(flops), None),
             Err(error) => (None, Some(format!("{error:#}"))),

@@ -115,9 +115,7 @@ fn rendered(report: &Report) -> Table {
     let mut table = table();
     let heads = match report.against_original {
         true => "of the original network",
-        false => {
-            "taken out of the detector itself: its decode is proven, its network is not (pass IN for that)"
-        }
+        false => "taken out of the detector",
     };
     table.add_row(["heads", heads, ""]);
     if !report.against_original {
