@@ -132,7 +132,7 @@ pub fn build(
         stride: height as f32 / heatmap.height as f32,
     };
     decode::append(&mut graph, &decode::TTF, &heads, Choice { top_k: TOP_K, nms: None })?;
-    hardswish::rewrite(&mut graph);
+    hardswish::rewrite(&mut graph, hardswish::ROUNDED);
     graph.check()?;
     let mut model = graph.into_model();
     let recipe = Recipe { input: Input::plain(&pixels), heads, nms: None, float16: false };

@@ -23,7 +23,7 @@ const STRIDE: usize = 4;
 /// A file that is not that model, or sides that are no multiples of 32.
 pub fn build(network: &[u8], version: &str, size: Option<[usize; 2]>) -> Result<Vec<u8>, ModelError> {
     let [height, width] = size.unwrap_or(SIZE);
-    if [height, width].iter().any(|&side| side == 0 || side % GREATEST_STRIDE != 0) {
+    if [height, width].iter().any(|&side| side == 0 || !side.is_multiple_of(GREATEST_STRIDE)) {
         let problem =
             format!("face takes sides that are multiples of {GREATEST_STRIDE}, not {width}x{height}");
         return Err(ImportError::Stride { problem }.into());

@@ -8,8 +8,11 @@ use std::collections::HashMap;
 use super::graph::{Graph, float as float_of, op};
 use super::onnx::{AttributeProto, AttributeType, NodeProto};
 
-/// How far a constant may be from the one in the definition: weights quantised to float16 are off by 4e-5.
-const TOLERANCE: f32 = 1e-4;
+/// Constants this near to those of the definition leave the function what it was, within float32.
+pub const EXACT: f32 = 1e-6;
+/// Constants that went through float16 are off by 4e-5. To replace them as well changes the function a little:
+/// scores of a real model by less than 0.001.
+pub const ROUNDED: f32 = 1e-4;
 /// How many multiplications one pattern spreads over at most.
 const MAX_DEPTH: usize = 3;
 
@@ -25,11 +28,11 @@ pub struct Rewritten {
 }
 
 /// Rewrites every `x * relu6(x + 3) * 1/6` to `HardSwish` and every other `relu6(x + 3) * 1/6` to
-/// `HardSigmoid`, in whatever order the factors stand, and removes what is dead then. Scores of a real
-/// model move by less than 0.001, from the constants that were rounded.
-pub fn rewrite(graph: &mut Graph) -> Rewritten {
+/// `HardSigmoid`, in whatever order the factors stand, and removes what is dead then. Constants may be off
+/// by `tolerance`: [`EXACT`] or [`ROUNDED`].
+pub fn rewrite(graph: &mut Graph, tolerance: f32) -> Rewritten {
     let before = [count(graph, "HardSwish"), count(graph, "HardSigmoid")];
-    let nodes = Nodes::of(graph);
+    let nodes = Nodes::of(graph, tolerance);
     let found: Vec<_> = (0..nodes.list.len()).filter_map(|at| Some((at, nodes.pattern(at)?))).collect();
     for (at, (kind, x)) in found {
         let node = &mut graph.proto_mut().node[at];
@@ -73,22 +76,24 @@ struct Nodes<'a> {
     list: &'a [NodeProto],
     maker: HashMap<&'a str, usize>,
     number: HashMap<&'a str, f32>,
+    tolerance: f32,
 }
 
 impl<'a> Nodes<'a> {
-    fn of(graph: &'a Graph) -> Self {
+    fn of(graph: &'a Graph, tolerance: f32) -> Self {
         let graph = graph.proto();
         let outputs = |(at, node): (usize, &'a NodeProto)| node.output.iter().map(move |o| (o.as_str(), at));
         let numbers = graph.initializer.iter();
         Self {
             list: &graph.node,
             maker: graph.node.iter().enumerate().flat_map(outputs).collect(),
+            tolerance,
             number: numbers.filter_map(|w| Some((w.name.as_deref()?, w.as_scalar()?))).collect(),
         }
     }
 
     fn is(&self, value: &str, number: f32) -> bool {
-        self.number.get(value).is_some_and(|v| (v - number).abs() <= TOLERANCE)
+        self.number.get(value).is_some_and(|v| (v - number).abs() <= self.tolerance)
     }
 
     /// What the node `at` computes, and of which value, if it is one of the patterns.
@@ -102,7 +107,7 @@ impl<'a> Nodes<'a> {
                 _ => None,
             };
         }
-        if (product.scale - 1.0 / 6.0).abs() > TOLERANCE {
+        if (product.scale - 1.0 / 6.0).abs() > self.tolerance {
             return None;
         }
         match product.factors[..] {
@@ -147,7 +152,7 @@ impl<'a> Nodes<'a> {
         let node = &self.list[*self.maker.get(value)?];
         // What an attribute is that is not there, ONNX's operator list says.
         let near = |name, default: f32, expected: f32| {
-            (float_of(node, name).unwrap_or(default) - expected).abs() <= TOLERANCE
+            (float_of(node, name).unwrap_or(default) - expected).abs() <= self.tolerance
         };
         let fits = op(node) == "HardSigmoid" && near("alpha", 0.2, 1.0 / 6.0) && near("beta", 0.5, 0.5);
         node.input.first().map(String::as_str).filter(|_| fits)
@@ -195,7 +200,7 @@ mod tests {
         let clip = graph.node("Clip", &[&sum, &zero, &six], "clip", &[]);
         let y = finish(&mut graph, &x, &clip);
         graph.output(&y, ElementType::Float, &[]);
-        let done = rewrite(&mut graph);
+        let done = rewrite(&mut graph, ROUNDED);
         assert_eq!(graph.check(), Ok(()));
         (done, graph.proto().node.clone())
     }
@@ -214,7 +219,7 @@ mod tests {
             let gate = graph.node("HardSigmoid", &[&x], "gate", &slope);
             let out = graph.node("Mul", &[if other == "x" { &x } else { &y }, &gate], "out", &[]);
             graph.output(&out, ElementType::Float, &[]);
-            (rewrite(&mut graph).hard_swish, ops(&graph.proto().node).len())
+            (rewrite(&mut graph, ROUNDED).hard_swish, ops(&graph.proto().node).len())
         };
         assert_eq!(times("x"), (1, 1));
         assert_eq!(times("y"), (0, 2), "a squeeze-and-excite gate is none");

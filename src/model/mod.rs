@@ -178,7 +178,15 @@ pub fn load(path: &Path) -> Result<DetectorModel, ModelError> {
 /// # Errors
 /// A file that cannot be read, is not ONNX, is damaged, or keeps weights in another file.
 pub fn read_onnx(path: &Path) -> Result<ModelProto, ModelError> {
-    let model = decode_onnx(&read(path)?, path)?;
+    parse_onnx(&read(path)?, path)
+}
+
+/// As [`read_onnx`], of bytes that were read already; `path` is for messages only.
+///
+/// # Errors
+/// See [`read_onnx`].
+pub fn parse_onnx(bytes: &[u8], path: &Path) -> Result<ModelProto, ModelError> {
+    let model = decode_onnx(bytes, path)?;
     let weights = model.graph.iter().flat_map(|graph| &graph.initializer);
     match weights.into_iter().find(|weight| weight.is_external()) {
         Some(weight) => {

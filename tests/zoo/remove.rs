@@ -20,7 +20,7 @@ fn home() -> tempfile::TempDir {
 fn a_variant_is_made_without_a_network_listed_and_removed() {
     let home = home();
     let made = centerx(home.path(), &["model", "pull", "coco@256x192"]);
-    let version = zoo::ENTRIES[0].version;
+    let version = model::zoo::ENTRIES[0].version;
     let path = home.path().join("models/coco@256x192").join(version).join("coco@256x192.onnx");
     assert_eq!(String::from_utf8(made.stdout).unwrap().trim(), path.to_str().unwrap());
     assert!(model::load(&path).is_ok());

@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::Context;
 use clap::ValueEnum;
 
+use crate::app::verify::verify;
 use crate::app::{models, probe};
 use crate::cli::UsageError;
 use crate::cli::runtime::Progress;
@@ -13,6 +14,8 @@ use crate::engine::onnx::OnnxRuntime;
 use crate::model::decode::{FAMILIES, Family, Heat};
 use crate::model::import::{self, Imported, Normalize, Options, Size};
 use crate::model::recipe::Layout;
+use crate::model::verify::Disagreement;
+use crate::model::verify::pictures::random;
 use crate::model::{self, DetectorModel};
 
 /// Make a detector of a CenterNet in an ONNX file: its decode becomes part of the graph.
@@ -90,6 +93,9 @@ pub struct Args {
     /// The weights' licence, as an SPDX expression, for the metadata.
     #[arg(long, value_name = "SPDX", default_value = "")]
     license: String,
+    /// Do not compare the detector with the network, by an independent decode, before it is written.
+    #[arg(long)]
+    no_verify: bool,
     /// Write over the output if it is there.
     #[arg(long)]
     force: bool,
@@ -113,6 +119,9 @@ enum LayoutChoice {
 
 type Three = [f32; 3];
 
+/// Random pictures that the detector is compared on with its network.
+const PICTURES: usize = 2;
+
 impl Args {
     /// Imports, checks and writes.
     ///
@@ -134,7 +143,10 @@ impl Args {
         let begin = Instant::now();
         let imported = import(&runtime, &bytes, &self.input, &options);
         progress.end();
-        let (imported, _) = imported?;
+        let (imported, detector) = imported?;
+        if !self.no_verify {
+            self.verify(&runtime, &bytes, &detector)?;
+        }
         write(&self.output, &imported.bytes)?;
         for note in &imported.notes {
             eprintln!("note: {note}");
@@ -148,6 +160,36 @@ impl Args {
             simplified.removed,
             begin.elapsed().as_secs_f64()
         );
+        Ok(())
+    }
+
+    /// Sees that the detector finds in random pictures what the network's heads say.
+    fn verify(&self, runtime: &OnnxRuntime, network: &[u8], detector: &DetectorModel) -> anyhow::Result<()> {
+        let original = model::parse_onnx(network, &self.input)?;
+        let about = &detector.metadata;
+        let size = [about.input_width, about.input_height].map(|side| side as usize);
+        let report = match verify(runtime, Some(&original), detector, &random(PICTURES, size, 1), None) {
+            Ok(report) => report,
+            Err(error) => {
+                eprintln!(
+                    "note: it could not be compared with the network, which does not run by itself: {error:#}"
+                );
+                return Ok(());
+            }
+        };
+        match report.verdict() {
+            Ok(()) => println!(
+                "verified: {} rows of {PICTURES} random pictures, scores within {:.0e}, boxes within {:.0e} px",
+                report.single.rows,
+                report.single.score,
+                report.single.bbox.into_iter().fold(0.0, f64::max)
+            ),
+            Err(nothing @ Disagreement::Nothing(_)) => eprintln!("note: {nothing}"),
+            Err(different) => {
+                let cure = "nothing was written; --no-verify writes it all the same";
+                return Err(anyhow::Error::from(different).context(cure));
+            }
+        }
         Ok(())
     }
 

@@ -131,7 +131,7 @@ fn assign(family: &'static Family, maps: &[&Probed], options: &Options) -> Optio
 
 /// Whether a head of so many channels may be this one, while the number of classes is unknown.
 fn may_be(spec: &HeadSpec, channels: usize) -> bool {
-    channels == spec.channels || (spec.per_class && channels % spec.channels == 0)
+    channels == spec.channels || (spec.per_class && channels.is_multiple_of(spec.channels))
 }
 
 struct Search<'a> {

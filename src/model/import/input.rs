@@ -145,7 +145,7 @@ impl Normalize {
             element: found.element,
             bgr: self.bgr,
             multiply: per_channel(|n, c| n.scale / n.std[c]),
-            add: per_channel(|n, c| -n.mean[c] / n.std[c]),
+            add: per_channel(|n, c| 0.0 - n.mean[c] / n.std[c]),
         })
     }
 }

@@ -26,7 +26,7 @@ pub(super) fn simplify(graph: &mut Graph, keep: &[String]) -> Simplified {
     let before = before.max(count(graph));
     idle_nodes(graph, keep);
     let batch_norms = fold_batch_norms(graph, keep);
-    let swish = hardswish::rewrite(graph);
+    let swish = hardswish::rewrite(graph, hardswish::EXACT);
     graph.remove_dead();
     Simplified {
         batch_norms,
