@@ -45,6 +45,10 @@ pipeline() {
 
 say "the engine against the bare runtime"
 "$centerx" bench engine
+say "the decode in the graph"
+"$centerx" model pull coco@512x384
+"$centerx" bench decode
+"$centerx" bench decode --model coco@512x384
 cameras usual 16
 for count in 1 2 3 4; do
     say "$count cameras at 768x576, 10 frames/s"

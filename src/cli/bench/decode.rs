@@ -21,10 +21,10 @@ pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
     /// How often each is measured; the medians count.
-    #[arg(long, default_value_t = 7)]
+    #[arg(long, default_value_t = 60)]
     rounds: usize,
     /// Seconds a measurement.
-    #[arg(long, default_value_t = 3.0)]
+    #[arg(long, default_value_t = 0.3)]
     seconds: f64,
     /// Print JSON.
     #[arg(long)]
