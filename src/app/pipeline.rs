@@ -142,10 +142,7 @@ impl Pipeline {
     /// The system has no thread to give.
     pub fn prepare(&self, model: OpenModel) -> Result<Relief, EngineError> {
         let OpenModel { serving, policy, lanes } = model;
-        let lane_model = LaneModel {
-            classes: serving.info.classes.clone().into(),
-            input: (serving.info.input_width, serving.info.input_height),
-        };
+        let lane_model = LaneModel::from(&*serving.info);
         let mut relief = Relief {
             scheduler: Arc::clone(&self.scheduler),
             crew: Crew::default(),

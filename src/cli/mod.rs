@@ -1,5 +1,8 @@
 //! The command line: one file a subcommand.
 
+// It panics where `output::line` ends quietly.
+#![deny(clippy::print_stdout)]
+
 use std::io;
 use std::process::ExitCode;
 
@@ -17,6 +20,7 @@ pub mod detect;
 pub mod eval;
 mod memory;
 pub mod model;
+mod output;
 pub mod runtime;
 pub mod serve;
 pub mod watch;
@@ -26,10 +30,25 @@ pub mod watch;
 #[command(version, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Cli {
     /// What to log, in the syntax of RUST_LOG: error, warn, info, debug, or module=level lists.
-    #[arg(long, global = true, env = "CENTERX_LOG", default_value = "info", value_name = "FILTER")]
+    #[arg(
+        long,
+        global = true,
+        env = "CENTERX_LOG",
+        default_value = "info",
+        value_name = "FILTER",
+        help_heading = "Logging"
+    )]
     log: String,
     /// How log lines look.
-    #[arg(long, global = true, env = "CENTERX_LOG_FORMAT", value_enum, default_value_t)]
+    #[arg(
+        long,
+        global = true,
+        env = "CENTERX_LOG_FORMAT",
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT",
+        help_heading = "Logging"
+    )]
     log_format: LogFormat,
     #[command(subcommand)]
     command: Command,

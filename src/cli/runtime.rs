@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::output;
 use crate::model::runtime;
 
 /// Fetch or find ONNX Runtime's library, which runs models on the CPU.
@@ -47,7 +48,7 @@ impl RuntimeArgs {
             }
             RuntimeCommand::Path => runtime::locate()?,
         };
-        println!("{}", path.display());
+        output::line(path.display())?;
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use crate::app::{App, models};
 use crate::camera::{CameraId, CameraSpec, CameraUrl};
 use crate::config::{Config, ConfigError, ModelConfig};
 
-use super::{UsageError, memory};
+use super::{UsageError, memory, output};
 
 /// Exit code after a second signal.
 const INTERRUPTED: i32 = 130;
@@ -118,7 +118,7 @@ fn check_cameras(config: &Config, models: &[crate::app::LoadedModel]) -> anyhow:
             return Err(ConfigError::into(config.camera_error(&spec.id, problem)));
         }
     }
-    println!("ok: {} camera(s), {} model(s)", config.cameras.len(), models.len());
+    output::line(format_args!("ok: {} camera(s), {} model(s)", config.cameras.len(), models.len()))?;
     Ok(())
 }
 

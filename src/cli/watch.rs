@@ -1,7 +1,7 @@
 //! `centerx watch`: a subscriber that prints what is pushed to it.
 
 use std::collections::HashMap;
-use std::io::{self, Write, stdout};
+use std::io;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
@@ -14,6 +14,7 @@ use crate::api::v1::subscribe_response::Event;
 use crate::api::v1::{
     CameraState, CameraStateChange, Detection, FrameDetections, ListModelsRequest, SubscribeRequest,
 };
+use crate::cli::output;
 use crate::detection::Landmark;
 
 /// How long `--seconds` waits for the first detection.
@@ -118,9 +119,9 @@ impl Printer {
         match event {
             Some(Event::Detections(frame)) => self.frame(&frame),
             Some(Event::Dropped(dropped)) => {
-                writeln!(stdout(), "-- {} frames missed: this reader is too slow", dropped.frames)
+                output::line(format_args!("-- {} frames missed: this reader is too slow", dropped.frames))
             }
-            Some(Event::CameraState(change)) => writeln!(stdout(), "{}", state_line(&change)),
+            Some(Event::CameraState(change)) => output::line(state_line(&change)),
             None => Ok(()),
         }
     }
@@ -135,13 +136,12 @@ impl Printer {
         for found in &frame.detections {
             let names =
                 self.names.as_ref().map(|names| names.get(&frame.model).map_or(&[][..], Vec::as_slice));
-            writeln!(
-                stdout(),
+            output::line(format_args!(
                 "{}  {seconds:.1} s  {}{}",
                 frame.camera_id,
                 detection_text(found),
                 landmark_text(found, names)
-            )?;
+            ))?;
         }
         self.detections += frame.detections.len() as u64;
         Ok(())

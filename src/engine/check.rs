@@ -20,7 +20,8 @@ pub struct Promise {
 /// # Errors
 /// A failed run, or an output that breaks the promise.
 pub fn check(model: &str, lane: &mut dyn Lane, promise: Promise) -> Result<(), EngineError> {
-    fill_with_noise(lane.input());
+    // The same noise each time, so that a model is refused or taken each time.
+    fastrand::Rng::with_seed(1).fill(lane.input());
     lane.infer(1)?;
     let rows = lane.infer(1)?;
     let broken = |problem| EngineError::Broken { model: model.to_owned(), problem };
@@ -50,17 +51,6 @@ fn problem(row: &[f32], classes: usize) -> Option<String> {
         return Some(format!("a detection is of class {class}, and it has {classes} classes"));
     }
     None
-}
-
-/// The same noise each time (xorshift, Marsaglia 2003), so that a model is refused or taken each time.
-fn fill_with_noise(input: &mut [u8]) {
-    let mut state = 0x9e37_79b9_u32;
-    for byte in input {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        *byte = (state >> 24) as u8;
-    }
 }
 
 #[cfg(test)]

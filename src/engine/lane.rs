@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::preprocess::{Letterbox, Preprocessor};
 use super::{EngineError, Lane, Metrics};
-use crate::detection::{BoundingBox, Detection, Landmark};
+use crate::detection::{BoundingBox, Detection, Landmark, ModelInfo};
 use crate::frame::Picture;
 
 /// Something with a picture in it that wants to know what is there.
@@ -37,6 +37,12 @@ pub struct LaneModel {
     pub classes: Arc<[Arc<str>]>,
     /// Input width and height in pixels.
     pub input: (u32, u32),
+}
+
+impl From<&ModelInfo> for LaneModel {
+    fn from(info: &ModelInfo) -> Self {
+        Self { classes: info.classes.clone().into(), input: (info.input_width, info.input_height) }
+    }
 }
 
 /// Runs `lane` on a thread of its own until `work` has no more.
@@ -72,12 +78,17 @@ impl Worker {
         Self { lane, model, metrics, preprocessor: Preprocessor::default() }
     }
 
-    /// Looks at one picture; detections come best first, in pixels of the picture.
+    /// Looks at one picture; detections come best first, in pixels of the picture: those that `wants` says of
+    /// their class and score.
     ///
     /// # Errors
     /// See [`EngineError`].
-    pub fn look<J: Job>(&mut self, job: &J) -> Result<Vec<Detection>, EngineError> {
-        let mut found = self.process(&[job])?;
+    pub fn look(
+        &mut self,
+        picture: &Picture,
+        wants: impl Fn(&str, f32) -> bool + Send,
+    ) -> Result<Vec<Detection>, EngineError> {
+        let mut found = self.process(&[&Look { picture, wants }])?;
         Ok(found.pop().unwrap_or_default())
     }
 
@@ -112,6 +123,22 @@ impl Worker {
             rows.picture(index).filter_map(|row| detection(row, fit, &self.model.classes, *job)).collect()
         });
         Ok(found.collect())
+    }
+}
+
+/// One picture without a thread.
+struct Look<'a, F> {
+    picture: &'a Picture,
+    wants: F,
+}
+
+impl<F: Fn(&str, f32) -> bool + Send> Job for Look<'_, F> {
+    fn picture(&self) -> &Picture {
+        self.picture
+    }
+
+    fn wants(&self, label: &str, score: f32) -> bool {
+        (self.wants)(label, score)
     }
 }
 
@@ -150,18 +177,6 @@ mod tests {
     use crate::engine::fake::FakeEngine;
     use prometheus::Registry;
 
-    struct Want(Picture, f32);
-
-    impl Job for Want {
-        fn picture(&self) -> &Picture {
-            &self.0
-        }
-
-        fn wants(&self, _label: &str, score: f32) -> bool {
-            score >= self.1
-        }
-    }
-
     fn worker(engine: &FakeEngine) -> Worker {
         let model = LaneModel { classes: ["person".into(), "car".into()].into(), input: (64, 64) };
         Worker::new(engine.open_lane().unwrap(), model, Metrics::register(&Registry::new()).unwrap())
@@ -179,7 +194,7 @@ mod tests {
         let engine = FakeEngine::new((64, 64)).finds(rows.to_vec());
         // 128x64 fits 64x64 at half scale, with 32 rows of zeros below.
         let picture = Picture::rgb(128, 64, vec![0; 128 * 64 * 3]).unwrap();
-        let found = worker(&engine).look(&Want(picture, 0.5)).unwrap();
+        let found = worker(&engine).look(&picture, |_, score| score >= 0.5).unwrap();
         let boxes: Vec<_> = found.iter().map(|d| (&*d.label, d.bbox)).collect();
         let expected = [
             ("person", BoundingBox { x1: 16.0, y1: 16.0, x2: 32.0, y2: 32.0 }),
@@ -205,7 +220,7 @@ mod tests {
     fn a_failing_engine_is_an_error_not_a_panic() {
         let engine = FakeEngine::new((64, 64)).fails("out of memory");
         let picture = Picture::rgb(8, 8, vec![0; 192]).unwrap();
-        let error = worker(&engine).look(&Want(picture, 0.0)).unwrap_err();
+        let error = worker(&engine).look(&picture, |_, _| true).unwrap_err();
         assert!(error.to_string().contains("out of memory"));
     }
 }

@@ -3,6 +3,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::io;
 use std::time::Duration;
 
 use ort::memory::Allocator;
@@ -14,6 +15,7 @@ use crate::model::decode::{Head, Heads, Heat};
 use crate::model::{self, DetectorModel, recipe};
 
 use super::{ModelArgs, measure, median, noise};
+use crate::cli::output;
 
 /// The fused decode against none, and against one in Rust, in turns.
 #[derive(Debug, clap::Args)]
@@ -57,11 +59,10 @@ impl Args {
                 times.push(measure(way, time)?.cpu_seconds_per_run * 1e3);
             }
         }
-        self.print(times, &detector);
-        Ok(())
+        Ok(self.print(times, &detector)?)
     }
 
-    fn print(&self, mut times: [Vec<f64>; 3], detector: &DetectorModel) {
+    fn print(&self, mut times: [Vec<f64>; 3], detector: &DetectorModel) -> io::Result<()> {
         // Shares round by round: neighbours in time share the machine's mood.
         let share = |of: usize| {
             let pairs = times[of].iter().zip(&times[1]);
@@ -75,16 +76,21 @@ impl Args {
                 "model": about.name, "rounds": self.rounds, "fused_ms": fused, "network_ms": bare,
                 "network_and_rust_ms": rust, "fused_decode_share": fused_share, "rust_decode_share": rust_share,
             });
-            println!("{report}");
-            return;
+            return output::line(report);
         }
-        println!(
+        output::line(format_args!(
             "{} {}x{}, one thread, processor time a picture, medians of {} rounds",
             about.name, about.input_width, about.input_height, self.rounds
-        );
-        println!("network up to its heads      {bare:7.2} ms");
-        println!("with the decode in the graph {fused:7.2} ms   decode {:5.1} % of it", fused_share * 100.0);
-        println!("with a decode in Rust        {rust:7.2} ms   decode {:5.1} % of it", rust_share * 100.0);
+        ))?;
+        output::line(format_args!("network up to its heads      {bare:7.2} ms"))?;
+        output::line(format_args!(
+            "with the decode in the graph {fused:7.2} ms   decode {:5.1} % of it",
+            fused_share * 100.0
+        ))?;
+        output::line(format_args!(
+            "with a decode in Rust        {rust:7.2} ms   decode {:5.1} % of it",
+            rust_share * 100.0
+        ))
     }
 }
 

@@ -1,6 +1,5 @@
 //! The engine against the bare runtime: same model, same sessions a core, in turns.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use ort::memory::Allocator;
@@ -9,13 +8,14 @@ use prometheus::Registry;
 
 use crate::app::models;
 use crate::detection::ModelInfo;
-use crate::engine::lane::{Job, LaneModel, Worker};
+use crate::engine::lane::{LaneModel, Worker};
 use crate::engine::onnx::{OnnxRuntime, Threads};
 use crate::engine::{self, Lane};
 use crate::frame::Picture;
 use crate::{config::ModelConfig, model};
 
 use super::{ModelArgs, measure, median, noise};
+use crate::cli::output;
 
 /// The engine through centerx's own trait against the bare runtime, in turns.
 #[derive(Debug, clap::Args)]
@@ -85,17 +85,19 @@ impl Args {
                 "bare_per_second": bare, "engine_per_second": lane, "engine_ratio": lane_ratio,
                 "with_letterbox_per_second": worker, "with_letterbox_ratio": worker_ratio,
             });
-            println!("{report}");
+            output::line(report)?;
         } else {
-            println!(
+            output::line(format_args!(
                 "{} on {}, {lanes} single-threaded sessions, medians of {} rounds",
                 info.name, info.engine, self.rounds
-            );
-            println!("bare runtime            {bare:7.2} pictures/s");
-            println!("Engine trait            {lane:7.2} pictures/s   {lane_ratio:.3} of the bare runtime");
-            println!(
+            ))?;
+            output::line(format_args!("bare runtime            {bare:7.2} pictures/s"))?;
+            output::line(format_args!(
+                "Engine trait            {lane:7.2} pictures/s   {lane_ratio:.3} of the bare runtime"
+            ))?;
+            output::line(format_args!(
                 "letterbox, run, read    {worker:7.2} pictures/s   {worker_ratio:.3} of the bare runtime"
-            );
+            ))?;
         }
         Ok(())
     }
@@ -141,21 +143,11 @@ fn lane_worker(mut lane: Box<dyn Lane>) -> Run {
 
 /// A 768x576 picture to detections, as a lane does it.
 fn picture_worker(lane: Box<dyn Lane>, info: &ModelInfo) -> anyhow::Result<Run> {
-    struct Look(Picture);
-    impl Job for Look {
-        fn picture(&self) -> &Picture {
-            &self.0
-        }
-        fn wants(&self, _label: &str, score: f32) -> bool {
-            score >= 0.3
-        }
-    }
-    let classes: Arc<[Arc<str>]> = info.classes.clone().into();
-    let lane_model = LaneModel { classes, input: (info.input_width, info.input_height) };
-    let mut worker = Worker::new(lane, lane_model, engine::Metrics::register(&Registry::new())?);
-    let look = Look(Picture::rgb(768, 576, noise(768, 576))?);
+    let metrics = engine::Metrics::register(&Registry::new())?;
+    let mut worker = Worker::new(lane, LaneModel::from(info), metrics);
+    let picture = Picture::rgb(768, 576, noise(768, 576))?;
     Ok(Box::new(move || {
-        worker.look(&look)?;
+        worker.look(&picture, |_, score| score >= 0.3)?;
         Ok(())
     }))
 }

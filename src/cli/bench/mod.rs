@@ -50,12 +50,9 @@ struct ModelArgs {
 
 /// A picture to measure with, where a real one matters little: noise, uint8 `[height, width, 3]`.
 fn noise(width: u32, height: u32) -> Vec<u8> {
-    let mut state = 1u32;
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 24) as u8
-    };
-    (0..width * height * 3).map(|_| next()).collect()
+    let mut pixels = vec![0; width as usize * height as usize * 3];
+    fastrand::Rng::with_seed(1).fill(&mut pixels);
+    pixels
 }
 
 /// What running something over and over came to.

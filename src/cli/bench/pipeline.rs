@@ -24,6 +24,7 @@ use crate::model;
 use super::cpu::{self, Stage};
 use super::engine::bare_workers;
 use super::{ModelArgs, measure, plain};
+use crate::cli::output;
 
 /// Real cameras end to end: what they cost, what is served, how old it is.
 #[derive(Debug, clap::Args)]
@@ -239,44 +240,55 @@ impl Args {
 
     fn print(&self, report: &Report) -> anyhow::Result<()> {
         if self.json {
-            println!("{}", serde_json::to_string(report)?);
+            output::line(serde_json::to_string(report)?)?;
             return Ok(());
         }
         let r = report;
-        println!("{} cameras, {:.0} cores, {:.0} s", r.cameras, r.cores, r.seconds);
+        output::line(format_args!("{} cameras, {:.0} cores, {:.0} s", r.cameras, r.cores, r.seconds))?;
         let [before, after] = r.bare_cpu_ms_per_picture;
-        println!("bare runtime      {before:.1} ms of a core a picture, {after:.1} ms after the rest");
-        println!("decoding alone    {:.1} frames/s on {:.2} cores", r.decode_alone_fps, r.decode_alone_cores);
-        println!("camera process    {:.2} cores", r.camera_process_cores);
-        println!("received          {:.1} frames/s", r.received_fps);
-        println!("published         {:.1} frames/s", r.published_fps);
+        output::line(format_args!(
+            "bare runtime      {before:.1} ms of a core a picture, {after:.1} ms after the rest"
+        ))?;
+        output::line(format_args!(
+            "decoding alone    {:.1} frames/s on {:.2} cores",
+            r.decode_alone_fps, r.decode_alone_cores
+        ))?;
+        output::line(format_args!("camera process    {:.2} cores", r.camera_process_cores))?;
+        output::line(format_args!("received          {:.1} frames/s", r.received_fps))?;
+        output::line(format_args!("published         {:.1} frames/s", r.published_fps))?;
         let dropped: Vec<_> = r
             .dropped_by_reason
             .iter()
             .filter(|(_, n)| **n > 0)
             .map(|(reason, n)| format!("{n} {reason}"))
             .collect();
-        println!("dropped           {}", if dropped.is_empty() { "none".into() } else { dropped.join(", ") });
-        println!(
+        output::line(format_args!(
+            "dropped           {}",
+            if dropped.is_empty() { "none".into() } else { dropped.join(", ") }
+        ))?;
+        output::line(format_args!(
             "cores             engine {:.2}, ingest {:.2}, i/o {:.2}",
             r.engine_cores, r.ingest_cores, r.io_cores
-        );
-        println!("age at receipt    p50 {:.0} ms, p99 {:.0} ms", r.age_p50_ms, r.age_p99_ms);
-        println!(
+        ))?;
+        output::line(format_args!(
+            "age at receipt    p50 {:.0} ms, p99 {:.0} ms",
+            r.age_p50_ms, r.age_p99_ms
+        ))?;
+        output::line(format_args!(
             "resident memory   {:.1} MiB after a tenth, {:.1} MiB at the end",
             r.resident_mib_first, r.resident_mib_last
-        );
+        ))?;
         if let Some([one, all]) = r.plain_loop_fps {
-            println!(
+            output::line(format_args!(
                 "plain loop        {one:.1} frames/s with the runtime on 1 thread, {all:.1} on all cores; published: {:.2} and {:.2} times that",
                 r.published_fps / one,
                 r.published_fps / all
-            );
+            ))?;
         }
-        println!(
+        output::line(format_args!(
             "share of bare     {:.3} of what the bare runtime would serve in the time decoding leaves",
             r.share_of_bare
-        );
+        ))?;
         Ok(())
     }
 }

@@ -1,7 +1,6 @@
 //! `centerx detect`: pictures and video files, without a server.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::Context;
 use prometheus::Registry;
@@ -10,7 +9,7 @@ use crate::app::jobs::Interest;
 use crate::app::models;
 use crate::config::ModelConfig;
 use crate::detection::{Detection, ModelInfo};
-use crate::engine::lane::{Job, LaneModel, Worker};
+use crate::engine::lane::{LaneModel, Worker};
 use crate::engine::onnx::Threads;
 use crate::engine::{self, EngineError};
 use crate::frame::Picture;
@@ -130,19 +129,6 @@ struct Detector {
     interest: Interest,
 }
 
-/// One picture and what is of interest in it.
-struct Look<'a>(&'a Picture, &'a Interest);
-
-impl Job for Look<'_> {
-    fn picture(&self) -> &Picture {
-        self.0
-    }
-
-    fn wants(&self, label: &str, score: f32) -> bool {
-        self.1.covers(label, score)
-    }
-}
-
 impl Detector {
     fn load(model: &str, min_score: f32, classes: &[String]) -> anyhow::Result<Self> {
         let runtime = models::load_runtime()?;
@@ -153,10 +139,8 @@ impl Detector {
                 "--class: model {model} has no class {class:?}; `centerx model inspect {model}` lists them"
             ))
         })?;
-        let classes: Arc<[Arc<str>]> = loaded.info.classes.clone().into();
-        let lane_model = LaneModel { classes, input: (loaded.info.input_width, loaded.info.input_height) };
         let metrics = engine::Metrics::register(&Registry::new())?;
-        let worker = Worker::new(loaded.engine.open_lane()?, lane_model, metrics);
+        let worker = Worker::new(loaded.engine.open_lane()?, LaneModel::from(&loaded.info), metrics);
         Ok(Self { worker, model: loaded.info, interest })
     }
 
@@ -166,6 +150,6 @@ impl Detector {
     }
 
     fn look(&mut self, picture: &Picture) -> Result<Vec<Detection>, EngineError> {
-        self.worker.look(&Look(picture, &self.interest))
+        self.worker.look(picture, |label, score| self.interest.covers(label, score))
     }
 }

@@ -1,11 +1,12 @@
 //! One picture.
 
 use std::fs::File;
-use std::io::{Read, Write, stdout};
+use std::io::Read;
 use std::path::Path;
 
 use anyhow::Context;
 
+use crate::cli::output;
 use crate::picture_file;
 
 use super::report::{Record, picture_table};
@@ -36,12 +37,12 @@ pub fn detect(detector: &mut Detector, path: &Path, settings: &Settings<'_>) -> 
             model: &detector.model.name,
             detections: detector.found(&detections),
         };
-        writeln!(stdout(), "{}", serde_json::to_string(&record)?)?;
+        output::line(serde_json::to_string(&record)?)?;
     } else {
         if settings.many {
-            writeln!(stdout(), "{}", path.display())?;
+            output::line(path.display())?;
         }
-        writeln!(stdout(), "{}", picture_table(&detections))?;
+        output::line(picture_table(&detections))?;
     }
     if let Some(output) = settings.output {
         let mut rgb = picture.plane(0).to_vec();

@@ -1,10 +1,10 @@
 //! One video file, frame by frame.
 
-use std::io::{Write, stdout};
 use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::cli::output;
 use crate::detection::Detection;
 use crate::engine::preprocess::{Letterbox, Preprocessor};
 use crate::frame::Picture;
@@ -37,7 +37,7 @@ pub fn detect(detector: &mut Detector, path: &Path, settings: &Settings<'_>) -> 
                 detections: detector.found(&detections),
             };
             let line = serde_json::to_string(&record)?;
-            progress.suspend(|| writeln!(stdout(), "{line}"))?;
+            progress.suspend(|| output::line(line))?;
         }
         if let Some(annotator) = &mut annotator {
             annotator.write(&frame.picture, detections, &detector.model.skeleton)?;
@@ -47,7 +47,7 @@ pub fn detect(detector: &mut Detector, path: &Path, settings: &Settings<'_>) -> 
     }
     progress.finish_and_clear();
     if !settings.json {
-        writeln!(stdout(), "{}: {number} frames\n{}", path.display(), summary.table())?;
+        output::line(format_args!("{}: {number} frames\n{}", path.display(), summary.table()))?;
     }
     if let (Some(annotator), Some(output)) = (annotator, settings.output) {
         annotator.finish()?;

@@ -1,7 +1,7 @@
 //! Pictures looked at side by side, a thread each lane, so that all cores work.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -10,7 +10,7 @@ use prometheus::Registry;
 use crate::app::models;
 use crate::config::ModelConfig;
 use crate::detection::{Detection, ModelInfo};
-use crate::engine::lane::{Job, LaneModel, Worker};
+use crate::engine::lane::{LaneModel, Worker};
 use crate::engine::onnx::{OnnxRuntime, Threads};
 use crate::engine::{self, Engine, EngineError};
 use crate::frame::Picture;
@@ -39,9 +39,7 @@ impl Model {
 
     /// Opens a lane that reports detections from `min_score` up.
     pub fn open(&self, min_score: f32) -> Result<Detector, EngineError> {
-        let classes: Arc<[Arc<str>]> = self.info.classes.clone().into();
-        let model = LaneModel { classes, input: (self.info.input_width, self.info.input_height) };
-        let worker = Worker::new(self.engine.open_lane()?, model, self.metrics.clone());
+        let worker = Worker::new(self.engine.open_lane()?, LaneModel::from(&self.info), self.metrics.clone());
         Ok(Detector { worker, min_score })
     }
 }
@@ -52,22 +50,10 @@ pub struct Detector {
     min_score: f32,
 }
 
-struct Look<'a>(&'a Picture, f32);
-
-impl Job for Look<'_> {
-    fn picture(&self) -> &Picture {
-        self.0
-    }
-
-    fn wants(&self, _label: &str, score: f32) -> bool {
-        score >= self.1
-    }
-}
-
 impl Detector {
     /// What is in the picture, best first.
     pub fn look(&mut self, picture: &Picture) -> Result<Vec<Detection>, EngineError> {
-        self.worker.look(&Look(picture, self.min_score))
+        self.worker.look(picture, |_, score| score >= self.min_score)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::detection::ModelInfo;
 use crate::eval::listed;
 use crate::eval::report::{Outcome, Report, Run};
 
-use super::UsageError;
+use super::{UsageError, output};
 
 mod labels;
 mod lanes;
@@ -77,7 +77,7 @@ impl Args {
             outcome: evaluated.outcome,
             notes: evaluated.notes,
         };
-        println!("{}", table::text(&report));
+        output::line(table::text(&report))?;
         if let Some(path) = &self.json {
             let text = serde_json::to_string_pretty(&report)? + "\n";
             std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;

@@ -24,7 +24,7 @@ pub enum Shot {
 /// Which frames of a video are wanted.
 #[derive(Clone, Copy, Debug)]
 pub struct Frames {
-    /// Each so-manieth, from the first on.
+    /// Every Nth, from the first on.
     pub every: u64,
     /// So many at most.
     pub most: u64,

@@ -29,7 +29,7 @@ pub struct TeacherSettings {
     /// With --teacher: look at so many frames of each video only.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     frames: Option<u64>,
-    /// With --teacher: look at each so-manieth frame of a video only.
+    /// With --teacher: of each video look at every Nth frame only.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     every: u64,
 }
