@@ -16,7 +16,7 @@ use crate::model::verify::compare::{Agreement, rows};
 use crate::model::verify::pictures::{RgbPicture, feed};
 use crate::model::verify::tap::{Tapped, tap};
 use crate::model::verify::{Limits, Report};
-use crate::model::{DetectorModel, INPUT, OUTPUT};
+use crate::model::{DetectorModel, INPUT, ModelError, OUTPUT};
 
 /// Pictures that the detector gets at a time in the second run.
 const BATCH: usize = 3;
@@ -36,13 +36,7 @@ pub fn verify(
     limits: Option<Limits>,
 ) -> anyhow::Result<Report> {
     let about = &detector.metadata;
-    let recipe = about.recipe.as_ref().with_context(|| {
-        format!(
-            "the detector {} has no recipe, so its heads are not known: its decode is its maker's own, or it is an \
-             older file; pull or import it again",
-            about.name
-        )
-    })?;
+    let recipe = about.recipe.as_ref().ok_or_else(|| ModelError::NoRecipe { name: about.name.clone() })?;
     let limits = limits.unwrap_or_else(|| Limits::of(recipe.float16));
     let size = [about.input_height as usize, about.input_width as usize];
     for picture in pictures {

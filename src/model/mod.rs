@@ -95,7 +95,8 @@ pub enum ModelError {
     #[error(
         "{} is an ONNX model but not a centerx detector: {problem}. It has input {inputs} and output {outputs}; \
          expected input {INPUT} uint8 [N,H,W,3] and output {OUTPUT} float32 [N,K,6 + 3 a landmark], the decode \
-         being part of the graph. `centerx model pull coco` fetches a detector that works",
+         being part of the graph. `centerx model import` makes a detector of a CenterNet, `centerx model pull coco` \
+         fetches one",
         path.display()
     )]
     NotDetector {
@@ -139,7 +140,10 @@ pub enum ModelError {
         have: String,
     },
     /// It does not say how it was made.
-    #[error("{name} does not say which values are its heads; pull or import it again")]
+    #[error(
+        "{name} does not say which values are its heads: its decode is one of a kind, or it is an older file, to be \
+         pulled or imported again"
+    )]
     NoRecipe {
         /// Its name.
         name: String,

@@ -105,11 +105,7 @@ pub fn broken(folder: &Path) -> Vec<(PathBuf, &'static str)> {
     vec![
         file("cut", &bytes[..bytes.len() / 2], "damaged or cut short"),
         file("picture", b"\xff\xd8\xff\xe0 a picture", "is not an ONNX file"),
-        file(
-            "classifier",
-            &no_detector.encode_to_vec(),
-            "`centerx model pull coco` fetches a detector that works",
-        ),
+        file("classifier", &no_detector.encode_to_vec(), "`centerx model import` makes a detector"),
         file("nan", &Tiny { score: f32::NAN, ..good.clone() }.bytes(), "a score is NaN"),
         file("alien", &Tiny { operator: "Teleport", ..good }.bytes(), "Teleport"),
         (folder.join("missing.onnx"), "No such file"),

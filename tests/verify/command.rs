@@ -1,7 +1,7 @@
 //! `centerx model verify` and `centerx model inspect`, as a user calls them.
 
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use centerx::model::decode;
 use centerx::model::graph::Graph;
@@ -70,6 +70,37 @@ fn a_wrong_detector_ends_with_1_and_both_rows() {
     assert!(message.contains("expected class") && message.contains("detector class"), "{message}");
     let table = String::from_utf8(output.stdout.clone()).unwrap();
     assert!(table.contains("different") && table.contains("taken out of the detector"), "{table}");
+}
+
+#[test]
+fn a_reader_of_the_table_that_left_is_no_failure() {
+    for command in [&["model", "inspect", "coco"][..], &["model", "list"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = process::centerx(command).stdout(writer).stderr(Stdio::piped()).output().unwrap();
+        let message = errors(&output);
+        assert!(output.status.success() && message.is_empty(), "{command:?}: {message}");
+    }
+}
+
+#[test]
+fn an_import_that_cannot_end_well_is_refused_before_the_work() {
+    let files = files();
+    let (network, good) = (text(&files.network), text(&files.good));
+    let folder = files.network.with_file_name("nowhere");
+    let (out, lost) = (files.network.with_file_name("out.onnx"), folder.join("out.onnx"));
+    let cases = [
+        (vec![good, "-o", text(&out)], "is a detector already"),
+        (vec![network, "-o", text(&lost)], "there is no folder"),
+        (vec![network, "-o", good], "--force writes over it"),
+        (vec![network, "-o", text(&out), "--topk", "10001"], "10001 is not in 1..=10000"),
+    ];
+    for (arguments, why) in cases {
+        let output = run(&[&["model", "import"], &arguments[..]].concat());
+        let message = errors(&output);
+        assert!(output.status.code() == Some(2) && message.contains(why), "{arguments:?}: {message}");
+        assert!(!out.exists());
+    }
 }
 
 #[test]

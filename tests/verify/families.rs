@@ -118,7 +118,7 @@ fn a_detector_without_recipe_is_told_with_the_cure() {
     let mut detector: DetectorModel = detector(Variant::of(&decode::TTF), |_| ());
     detector.metadata.recipe = None;
     let error = verify(&RUNTIME, None, &detector, &pictures(), None).unwrap_err().to_string();
-    assert!(error.contains("pull or import it again"), "{error}");
+    assert!(error.contains("to be pulled or imported again"), "{error}");
 }
 
 /// The official checker and its shape inference take every detector.

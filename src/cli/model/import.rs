@@ -8,15 +8,15 @@ use clap::ValueEnum;
 
 use crate::app::verify::verify;
 use crate::app::{models, probe};
-use crate::cli::UsageError;
 use crate::cli::runtime::Progress;
+use crate::cli::{UsageError, output};
 use crate::engine::onnx::OnnxRuntime;
 use crate::model::decode::{FAMILIES, Family, Heat};
 use crate::model::import::{self, Imported, Normalize, Options, Size};
 use crate::model::recipe::Layout;
 use crate::model::verify::Disagreement;
 use crate::model::verify::pictures::random;
-use crate::model::{self, DetectorModel};
+use crate::model::{self, DetectorModel, ModelError};
 
 /// Make a detector of a CenterNet in an ONNX file: its decode becomes part of the graph.
 #[derive(Debug, clap::Args)]
@@ -42,7 +42,7 @@ pub struct Args {
     /// The family, if it is not to be found out.
     #[arg(long, value_name = "NAME", value_parser = family)]
     family: Option<&'static Family>,
-    /// The value that is a head, such as hm=538; inner values of the network are allowed. May be repeated.
+    /// The value that is a head, such as hm=538; inner values of the network are allowed; may be repeated.
     #[arg(long = "head", value_name = "HEAD=VALUE", value_parser = pair)]
     heads: Vec<(String, String)>,
     /// What the heatmap holds, if it is not to be found out.
@@ -72,9 +72,9 @@ pub struct Args {
     /// Input pixels a cell of the heatmap, to have it checked.
     #[arg(long, value_name = "PIXELS")]
     stride: Option<usize>,
-    /// Detections a picture [default: 100].
-    #[arg(long, value_name = "K")]
-    topk: Option<usize>,
+    /// Detections a picture, up to 10000 [default: 100].
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    topk: Option<u64>,
     /// Leave out an object that overlaps a better one of its class by more than this, 0 to 1.
     #[arg(long, value_name = "IOU")]
     nms: Option<f32>,
@@ -88,10 +88,10 @@ pub struct Args {
     #[arg(long, value_name = "TEXT", default_value = "1")]
     model_version: String,
     /// Where the weights come from, for the metadata.
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     source: String,
     /// The weights' licence, as an SPDX expression, for the metadata.
-    #[arg(long, value_name = "SPDX", default_value = "")]
+    #[arg(long, value_name = "SPDX", default_value = "", hide_default_value = true)]
     license: String,
     /// Do not compare the detector with the network, by an independent decode, before it is written.
     #[arg(long)]
@@ -129,14 +129,17 @@ impl Args {
     /// What keeps the network from becoming a detector, or the file from being written.
     pub fn run(self) -> anyhow::Result<()> {
         let options = self.options()?;
-        anyhow::ensure!(
-            self.force || !self.output.exists(),
-            UsageError(format!(
-                "--output: {} is there already; --force writes over it",
-                self.output.display()
-            ))
-        );
+        self.check_output()?;
         let bytes = model::read(&self.input)?;
+        if let Ok(detector) = model::parse(bytes.clone(), &self.input) {
+            return Err(UsageError(format!(
+                "{} is a detector already ({} {}); it can be used as it is",
+                self.input.display(),
+                detector.metadata.name,
+                detector.metadata.version
+            ))
+            .into());
+        }
         let runtime = models::load_runtime()?;
         let progress = Progress::start();
         progress.step("importing");
@@ -144,27 +147,34 @@ impl Args {
         let imported = import(&runtime, &bytes, &self.input, &options);
         progress.end();
         let (imported, detector) = imported?;
-        if !self.no_verify {
-            self.verify(&runtime, &bytes, &detector)?;
-        }
+        let verified = if self.no_verify { None } else { self.verify(&runtime, &bytes, &detector)? };
         write(&self.output, &imported.bytes)?;
         for note in &imported.notes {
             eprintln!("note: {note}");
         }
-        println!("{}", super::inspect::description(&self.output, &runtime)?);
+        if let Some(verified) = verified {
+            output::line(verified)?;
+        }
+        output::line(super::inspect::description(&self.output, &runtime)?)?;
         let simplified = imported.simplified;
-        println!(
-            "folded {} batch normalisations, {} hard-swishes; removed {} nodes and weights; {:.1} s",
+        output::line(format_args!(
+            "batch normalisations folded: {}, hard-swishes: {}; nodes and weights removed: {}; {:.1} s",
             simplified.batch_norms,
             simplified.hard_swishes,
             simplified.removed,
             begin.elapsed().as_secs_f64()
-        );
+        ))?;
         Ok(())
     }
 
-    /// Sees that the detector finds in random pictures what the network's heads say.
-    fn verify(&self, runtime: &OnnxRuntime, network: &[u8], detector: &DetectorModel) -> anyhow::Result<()> {
+    /// Sees that the detector finds in random pictures what the network's heads say; how near it came, if that
+    /// could be seen.
+    fn verify(
+        &self,
+        runtime: &OnnxRuntime,
+        network: &[u8],
+        detector: &DetectorModel,
+    ) -> anyhow::Result<Option<String>> {
         let original = model::parse_onnx(network, &self.input)?;
         let about = &detector.metadata;
         let size = [about.input_width, about.input_height].map(|side| side as usize);
@@ -174,23 +184,38 @@ impl Args {
                 eprintln!(
                     "note: it could not be compared with the network, which does not run by itself: {error:#}"
                 );
-                return Ok(());
+                return Ok(None);
             }
         };
         match report.verdict() {
-            Ok(()) => println!(
+            Ok(()) => Ok(Some(format!(
                 "verified: {} rows of {PICTURES} random pictures, scores within {:.0e}, boxes within {:.0e} px",
                 report.single.rows,
                 report.single.score,
                 report.single.bbox.into_iter().fold(0.0, f64::max)
-            ),
-            Err(nothing @ Disagreement::Nothing(_)) => eprintln!("note: {nothing}"),
+            ))),
+            Err(nothing @ Disagreement::Nothing(_)) => {
+                eprintln!("note: {nothing}");
+                Ok(None)
+            }
             Err(different) => {
                 let cure = "nothing was written; --no-verify writes it all the same";
-                return Err(anyhow::Error::from(different).context(cure));
+                Err(anyhow::Error::from(different).context(cure))
             }
         }
-        Ok(())
+    }
+
+    /// Refuses an output that has nowhere to go or is there, before the work is done.
+    fn check_output(&self) -> Result<(), UsageError> {
+        let folder = folder_of(&self.output);
+        let problem = if !folder.is_dir() {
+            format!("there is no folder {}", folder.display())
+        } else if self.output.exists() && !self.force {
+            format!("{} is there already; --force writes over it", self.output.display())
+        } else {
+            return Ok(());
+        };
+        Err(UsageError(format!("--output: {problem}")))
     }
 
     fn options(&self) -> anyhow::Result<Options> {
@@ -231,7 +256,7 @@ impl Args {
             },
             size: self.size,
             stride: self.stride,
-            top_k: self.topk,
+            top_k: self.topk.map(|k| k as usize),
             nms: self.nms,
             float16: self.fp16,
             source: self.source.clone(),
@@ -248,8 +273,13 @@ fn import(
     options: &Options,
 ) -> anyhow::Result<(Imported, DetectorModel)> {
     let probe = |model: &[u8], batch, size| probe::probe(runtime, model, batch, size);
-    let imported =
-        import::import(bytes, path, options, &probe).with_context(|| path.display().to_string())?;
+    let imported = import::import(bytes, path, options, &probe).map_err(|error| match error {
+        // Those of the file itself name it.
+        ModelError::Network(problem) => {
+            anyhow::Error::from(ModelError::Network(problem)).context(path.display().to_string())
+        }
+        other => other.into(),
+    })?;
     let detector = model::parse(imported.bytes.clone(), path)?;
     let size = Size {
         width: imported.metadata.input_width as usize,
@@ -262,7 +292,7 @@ fn import(
 
 /// The file appears whole or not at all.
 fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     let fail = || format!("cannot write {}", path.display());
     // Temporary files are for their owner alone; this one is to be read like any other.
     let for_all = std::os::unix::fs::PermissionsExt::from_mode(0o666);
@@ -270,6 +300,10 @@ fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     std::io::Write::write_all(&mut file, bytes).with_context(fail)?;
     file.persist(path).with_context(fail)?;
     Ok(())
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn family(text: &str) -> Result<&'static Family, String> {

@@ -8,9 +8,10 @@ use serde::Serialize;
 
 use super::table;
 use crate::app::{inspect::measure, models::load_runtime};
+use crate::cli::output;
 use crate::engine::onnx::OnnxRuntime;
 use crate::model::inspect::{Facts, Flops, facts};
-use crate::model::recipe::Recipe;
+use crate::model::recipe::{Input, Recipe};
 use crate::model::{self, DetectorModel, ModelError, zoo};
 
 /// Class names and operators that are shown before it is said how many more there are.
@@ -20,7 +21,7 @@ const SHOWN: usize = 12;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  centerx model inspect coco\n  centerx model inspect ./yard.onnx --json")]
 pub struct InspectArgs {
-    /// A fetched model's name or the path of an .onnx file, detector or not.
+    /// A pulled model's name or the path of an .onnx file, detector or not.
     model: String,
     /// Print JSON.
     #[arg(long)]
@@ -35,8 +36,8 @@ impl InspectArgs {
     pub fn run(self) -> anyhow::Result<()> {
         let seen = Seen::look(&zoo::resolve(&self.model)?, load_runtime)?;
         match self.json {
-            true => println!("{}", serde_json::to_string(&seen)?),
-            false => println!("{}", seen.rendered()),
+            true => output::line(serde_json::to_string(&seen)?)?,
+            false => output::line(seen.rendered())?,
         }
         Ok(())
     }
@@ -147,7 +148,8 @@ impl Seen {
         );
         row("FLOPs", self.work());
         let opset = facts.opset.map_or("none".to_owned(), |opset| opset.to_string());
-        row("format", format!("opset {opset}, IR {}, by {}", facts.ir_version, facts.producer));
+        let producer = if facts.producer.is_empty() { "nobody named" } else { &facts.producer };
+        row("format", format!("opset {opset}, IR {}, by {producer}", facts.ir_version));
         row("file", format!("{} ({:.1} MB)", self.file.display(), self.size as f64 / 1e6));
         if let Some(detector) = &self.detector {
             row("sha256", detector.sha256.clone());
@@ -162,7 +164,11 @@ impl Seen {
             }
             (Some(Flops { total, decode }), _) => {
                 let share = 100.0 * decode / total.max(1.0);
-                format!("{} a picture, {share:.2} % of them in the decode", short(*total))
+                let decode = match share {
+                    0.0 => String::new(),
+                    _ => format!(", {share:.2} % of them in the decode"),
+                };
+                format!("{} a picture{decode}", short(*total))
             }
             (None, problem) => format!("unknown: {}", problem.as_deref().unwrap_or("not counted")),
         }
@@ -170,7 +176,8 @@ impl Seen {
 }
 
 fn detector_rows(detector: &Detector, row: &mut dyn FnMut(&str, String)) {
-    row("rows", "x1 y1 x2 y2 score class, then x y score of each landmark; best first".to_owned());
+    let landmarks = if detector.landmarks.is_empty() { "" } else { ", then x y score of each landmark" };
+    row("rows", format!("x1 y1 x2 y2 score class{landmarks}; best first"));
     row("classes", shown(&detector.classes));
     if !detector.landmarks.is_empty() {
         row("landmarks", shown(&detector.landmarks));
@@ -180,7 +187,8 @@ fn detector_rows(detector: &Detector, row: &mut dyn FnMut(&str, String)) {
     let Some(recipe) = &detector.recipe else {
         return row(
             "recipe",
-            "none: a decode of its maker's own, or an older file to be pulled or imported again".to_owned(),
+            "none: its decode is one of a kind, or it is an older file, to be pulled or imported again"
+                .to_owned(),
         );
     };
     let heads = std::iter::once(&recipe.heads.heatmap).chain(recipe.heads.regressions.iter().flatten());
@@ -189,10 +197,19 @@ fn detector_rows(detector: &Detector, row: &mut dyn FnMut(&str, String)) {
     row("heads", heads.collect::<Vec<_>>().join(", "));
     row("stride", recipe.heads.stride.to_string());
     let input = &recipe.input;
-    let order = if input.bgr { "BGR" } else { "RGB" };
-    row("network takes", format!("{order} * {:?} + {:?} as {}", input.multiply, input.add, input.name));
+    row("network takes", format!("{} as {}", pixels(input), input.name));
     row("nms", recipe.nms.map_or("none".to_owned(), |iou| format!("over an overlap of {iou}")));
     row("precision", if recipe.float16 { "float16, the decode float32" } else { "float32" }.to_owned());
+}
+
+/// What becomes of pixels from 0 to 255 before the network sees them.
+fn pixels(input: &Input) -> String {
+    let order = if input.bgr { "BGR" } else { "RGB" };
+    if input.multiply == [1.0; 3] && input.add == [0.0; 3] {
+        format!("{order}, 0 to 255,")
+    } else {
+        format!("{order} * {:?} + {:?}", input.multiply, input.add)
+    }
 }
 
 fn shown(names: &[String]) -> String {

@@ -1,5 +1,6 @@
 //! `centerx model load | swap | unload | running`: the models of a running server.
 
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use tonic_types::StatusExt;
 use super::table;
 use crate::api::v1::model_service_client::ModelServiceClient;
 use crate::api::v1::{ListModelsRequest, LoadModelRequest, Model, SwapModelRequest, UnloadModelRequest};
+use crate::cli::output;
 
 /// SHA-256 digits that tell files apart.
 const SHOWN_DIGITS: usize = 12;
@@ -27,12 +29,14 @@ pub(super) struct ServerArgs {
 #[derive(Debug, Subcommand)]
 pub(super) enum ServerCommand {
     /// Let a running server serve one more model.
-    #[command(after_help = "It serves the model from now on and after a restart.\n\n\
-        Examples:\n  centerx model load face\n  centerx model load night ./night.onnx")]
+    #[command(
+        after_help = "It serves the model from now on and after a restart; cameras name it in `model`.\n\n\
+        Examples:\n  centerx model load face\n  centerx model load night ./night.onnx"
+    )]
     Load {
         /// The name cameras will refer to it by.
         name: String,
-        /// A fetched model's name or the path of an .onnx file, on the server's machine [default: NAME].
+        /// A pulled model's name or the path of an .onnx file, on the server's machine [default: NAME].
         source: Option<String>,
         #[command(flatten)]
         server: ServerArgs,
@@ -46,12 +50,12 @@ pub(super) enum ServerCommand {
     Swap {
         /// The model's name on the server, see `centerx model running`.
         name: String,
-        /// A fetched model's name or the path of an .onnx file, on the server's machine.
+        /// A pulled model's name or the path of an .onnx file, on the server's machine.
         source: String,
         #[command(flatten)]
         server: ServerArgs,
     },
-    /// Let a running server stop to serve a model that no camera uses.
+    /// Let a running server stop serving a model that no camera uses.
     #[command(after_help = "Example:\n  centerx model unload night")]
     Unload {
         /// The model's name on the server, see `centerx model running`.
@@ -81,12 +85,12 @@ impl ServerCommand {
             Self::Load { name, source, server } => {
                 let source = absolute(source.as_deref().unwrap_or(&name))?;
                 let answer = server.connect().await?.load_model(LoadModelRequest { name, source }).await;
-                print(answer.map_err(Refusal)?.into_inner().model);
+                print(answer.map_err(Refusal)?.into_inner().model)?;
             }
             Self::Swap { name, source, server } => {
                 let source = absolute(&source)?;
                 let answer = server.connect().await?.swap_model(SwapModelRequest { name, source }).await;
-                print(answer.map_err(Refusal)?.into_inner().model);
+                print(answer.map_err(Refusal)?.into_inner().model)?;
             }
             Self::Unload { name, server } => {
                 let request = UnloadModelRequest { name };
@@ -94,7 +98,7 @@ impl ServerCommand {
             }
             Self::Running { server } => {
                 let answer = server.connect().await?.list_models(ListModelsRequest {}).await;
-                print(answer.map_err(Refusal)?.into_inner().models);
+                print(answer.map_err(Refusal)?.into_inner().models)?;
             }
         }
         Ok(())
@@ -146,7 +150,7 @@ impl Refusal {
     }
 }
 
-fn print(models: impl IntoIterator<Item = Model>) {
+fn print(models: impl IntoIterator<Item = Model>) -> io::Result<()> {
     let mut table = table();
     table.set_header(["name", "cameras", "classes", "input", "engine", "sha256", "loaded from"]);
     for model in models {
@@ -161,7 +165,7 @@ fn print(models: impl IntoIterator<Item = Model>) {
             model.loaded_from,
         ]);
     }
-    println!("{table}");
+    output::line(table)
 }
 
 #[cfg(test)]

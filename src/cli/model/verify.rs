@@ -9,7 +9,7 @@ use comfy_table::Table;
 use super::table;
 use crate::app::models::load_runtime;
 use crate::app::verify::verify;
-use crate::cli::UsageError;
+use crate::cli::{UsageError, output};
 use crate::engine::preprocess::Preprocessor;
 use crate::model::verify::compare::{Agreement, LEAST_SCORE};
 use crate::model::verify::pictures::{RgbPicture, random};
@@ -24,14 +24,17 @@ use crate::picture_file;
 /// taken out of OUT itself, which proves its decode but not its network. Ends with 1 if they differ.
 #[derive(Debug, Args)]
 #[command(
-    override_usage = "centerx model verify [OPTIONS] [IN] <OUT>",
+    allow_missing_positional = true,
     after_help = "Examples:\n  centerx model verify net.onnx yard.onnx --picture yard.jpg\n  \
     centerx model verify coco --json"
 )]
 pub struct VerifyArgs {
-    /// The original network, if at hand, then the detector: a fetched model's name or an .onnx file.
-    #[arg(required = true, num_args = 1..=2, value_names = ["IN", "OUT"])]
-    models: Vec<String>,
+    /// The original network, an .onnx file; the heads are taken out of OUT if it is not given.
+    #[arg(value_name = "IN")]
+    original: Option<PathBuf>,
+    /// The detector: a pulled model's name or an .onnx file.
+    #[arg(value_name = "OUT")]
+    detector: String,
     /// Compare on these pictures (JPEG, PNG, WebP) too.
     #[arg(long = "picture", num_args = 1.., value_name = "FILE")]
     pictures: Vec<PathBuf>,
@@ -58,21 +61,16 @@ impl VerifyArgs {
     /// # Errors
     /// Models that do not run or do not fit together, or that differ.
     pub fn run(self) -> anyhow::Result<()> {
-        let (original, detector) = match &self.models[..] {
-            [original, detector] => (Some(Path::new(original)), detector),
-            [detector, ..] => (None, detector),
-            [] => return Err(UsageError("which detector?".to_owned()).into()),
-        };
-        let original = original.map(model::read_onnx).transpose()?;
-        let detector = model::load(&zoo::resolve(detector)?)?;
+        let original = self.original.as_deref().map(model::read_onnx).transpose()?;
+        let detector = model::load(&zoo::resolve(&self.detector)?)?;
         let about = &detector.metadata;
         let pictures = self.pictures((about.input_width, about.input_height))?;
         let limits = self.limits(about.recipe.as_ref().is_some_and(|recipe| recipe.float16))?;
         let report = verify(&load_runtime()?, original.as_ref(), &detector, &pictures, Some(limits))?;
         if self.json {
-            println!("{}", serde_json::to_string(&report)?);
+            output::line(serde_json::to_string(&report)?)?;
         } else {
-            println!("{}", rendered(&report));
+            output::line(rendered(&report))?;
         }
         Ok(report.verdict()?)
     }
@@ -119,7 +117,7 @@ fn rendered(report: &Report) -> Table {
     };
     table.add_row(["heads", heads, ""]);
     if !report.against_original {
-        table.add_row(["", "(proves its decode; to prove its", "network too, pass IN)"]);
+        table.add_row(["", "(proves its decode; to prove its", "network as well, pass IN)"]);
     }
     table.add_row(["pictures", &report.pictures.to_string(), ""]);
     table.add_row(["", "one at a time", "three at a time"]);

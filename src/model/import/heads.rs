@@ -35,6 +35,13 @@ pub(super) struct Recognized {
 /// Finds the family and the heads among the `outputs`, probed at batch 1.
 pub(super) fn recognize(outputs: &[Probed], options: &Options) -> Result<Recognized, ImportError> {
     let maps: Vec<&Probed> = outputs.iter().filter(|probed| map_size(probed).is_some()).collect();
+    if let Some((head, value)) = options.heads.iter().find(|(_, told)| !maps.iter().any(|m| m.name == *told))
+    {
+        return Err(refused(
+            &format!("--head {head}={value}: there is no feature map of that name"),
+            outputs,
+        ));
+    }
     let families: Vec<&'static Family> = match options.family {
         Some(family) => vec![family],
         None => FAMILIES.to_vec(),
@@ -55,7 +62,7 @@ pub(super) fn recognize(outputs: &[Probed], options: &Options) -> Result<Recogni
                 outputs,
             ))
         }
-        (None, _) => Err(refused(&missing(&families, &maps, options), outputs)),
+        (None, _) => Err(refused(&missing(&families, &maps), outputs)),
     }
 }
 
@@ -79,12 +86,7 @@ fn head(probed: &Probed) -> Option<Head> {
 }
 
 /// Why no family fits, as far as that can be told: what the families need that comes nearest.
-fn missing(families: &[&'static Family], maps: &[&Probed], options: &Options) -> String {
-    if let Some((head, value)) =
-        options.heads.iter().find(|(_, value)| !maps.iter().any(|m| &m.name == value))
-    {
-        return format!("--head {head}={value}: there is no feature map of that name");
-    }
+fn missing(families: &[&'static Family], maps: &[&Probed]) -> String {
     if maps.is_empty() {
         return "none of them is a feature map [N,C,H,W]; name inner values by --head NAME=VALUE".to_owned();
     }
@@ -315,9 +317,13 @@ mod tests {
         );
         let error = found(&[("a", 2), ("b", 4)], &Options::default()).unwrap_err();
         assert!(error.contains("fit the families") && error.contains("--family"), "{error}");
-        let options = Options { heads: vec![("wh".into(), "nowhere".into())], ..Options::default() };
-        let error = found(&[("a", 3), ("b", 2)], &options).unwrap_err();
-        assert!(error.contains("--head wh=nowhere: there is no feature map of that name"), "{error}");
+        // Also where another output would do.
+        for head in ["wh", "hm", "reg"] {
+            let options = Options { heads: vec![(head.into(), "nowhere".into())], ..Options::default() };
+            let error = found(&[("a", 3), ("b", 2)], &options).unwrap_err();
+            let expected = format!("--head {head}=nowhere: there is no feature map of that name");
+            assert!(error.contains(&expected), "{error}");
+        }
         let flat = Probed { shape: vec![1, 100, 6], ..map("dets", 1) };
         let error = recognize(&[flat], &Options::default()).unwrap_err().to_string();
         assert!(error.contains("none of them is a feature map"), "{error}");
