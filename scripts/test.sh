@@ -8,7 +8,7 @@ need_rust
 need_packages "${build_packages[@]}" ca-certificates prometheus python3-venv
 need_fetchers
 fetch_samples
-fetch_bikes
+fetch_clips
 
 # The foreign programs of the tests: Python's gRPC, COCO's own metric, ONNX's own checker.
 requirements=("$root/docs/clients/python/requirements.txt" "$root/tests/support/python/requirements.txt")

@@ -1,26 +1,11 @@
 //! Two real models at work at once.
 
-use centerx::model::fetch::Fetcher;
-use centerx::model::home::Home;
-use centerx::model::onnx::ModelProto;
-use centerx::model::zoo::Zoo;
-use centerx::model::{self, ModelMetadata};
-use prost::Message as _;
-
 use super::*;
 
-/// The default model under another name, its people called walkers.
-fn walkers(folder: &std::path::Path) -> String {
-    let coco = Zoo::new(Home::at(files::centerx_home()), Fetcher::default()).resolve("coco").unwrap();
-    let mut model = ModelProto::decode(&*std::fs::read(coco).unwrap()).unwrap();
-    let mut metadata = ModelMetadata::read_from(&model).unwrap();
-    metadata.name = "walkers".into();
-    metadata.classes[0] = "walker".into();
-    metadata.write_to(&mut model);
-    let path = folder.join("walkers.onnx");
-    std::fs::write(&path, model.encode_to_vec()).unwrap();
-    model::load(&path).unwrap();
-    path.display().to_string()
+/// A sample video played over and over, looked at three times a second.
+fn plays(id: &str, video: &str, model: Option<&str>) -> Camera {
+    let url = format!("file://{}", files::sample(video).display());
+    Camera { url, max_fps: Some(3.0), r#loop: true, ..camera(id, 1, model) }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -28,30 +13,49 @@ async fn two_cameras_run_two_models_in_one_server() {
     let data = tempfile::tempdir().unwrap();
     let server = ServerProcess::start(data.path(), &[]);
     let mut clients = Clients::of(&server).await;
-    let loaded = clients.load("walkers", &walkers(data.path())).await.unwrap();
+    let face = clients.load("face", "face").await.unwrap();
     assert_eq!(
-        (loaded.name.as_str(), loaded.classes[0].as_str(), loaded.is_default),
-        ("walkers", "walker", false)
+        (face.name.as_str(), &face.classes[..], face.is_default),
+        ("face", &["face".into()][..], false)
     );
-    let video = format!("file://{}", files::sample("vtest.avi").display());
-    for (id, model) in [("yard", None), ("gate", Some("walkers"))] {
-        let camera = Camera { url: video.clone(), max_fps: Some(3.0), r#loop: true, ..camera(id, 1, model) };
-        clients.add_camera(camera).await.unwrap();
-    }
+    clients.add_camera(plays("yard", "vtest.avi", None)).await.unwrap();
+    clients.add_camera(plays("car", "carphone_pristine.mp4", Some("face"))).await.unwrap();
     let mut stream = clients.subscribe().await;
-    for (camera, model, label) in [("yard", "coco", "person"), ("gate", "walkers", "walker")] {
+    for (camera, model, label, points) in [("yard", "coco", "person", 0), ("car", "face", "face", 5)] {
         let sees = |frame: &FrameDetections| frame.camera_id == camera && labels(frame).contains(&label);
         let frame = next_frame(&mut stream, sees).await;
         assert_eq!(frame.model, model);
-        let other = if label == "person" { "walker" } else { "person" };
-        assert!(!labels(&frame).contains(&other), "{frame:?}");
+        assert_eq!(labels(&frame).contains(&"face"), label == "face", "{frame:?}");
+        assert!(frame.detections.iter().all(|found| found.landmarks.len() == points), "{frame:?}");
     }
     let models = clients.list_models().await;
     let told: Vec<_> = models.iter().map(|m| (m.name.as_str(), m.is_default, m.cameras)).collect();
-    assert_eq!(told, [("coco", true, 1), ("walkers", false, 1)]);
+    assert_eq!(told, [("coco", true, 1), ("face", false, 1)]);
+    assert_eq!(models[1].landmarks.first().map(String::as_str), Some("left_eye"));
     assert!(server.get("/metrics").contains("\ncenterx_models 2\n"));
     // Classes of either model can be asked for.
-    let filter = SubscribeRequest { classes: vec!["walker".into(), "person".into()], ..Default::default() };
+    let filter = SubscribeRequest { classes: vec!["face".into(), "person".into()], ..Default::default() };
     clients.detections.subscribe(filter).await.unwrap();
     assert_balanced(&clients.list_cameras().await);
+}
+
+/// The driver's eyes are where a person sees them: apart, level with each other, above the mouth.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_faces_landmarks_reach_a_subscriber_in_pixels_of_the_frame() {
+    let data = tempfile::tempdir().unwrap();
+    let server = ServerProcess::start(data.path(), &["--model", "face", "--min-score", "0.6"]);
+    let mut clients = Clients::of(&server).await;
+    let mut stream = clients.subscribe().await;
+    clients.add_camera(plays("car", "carphone_pristine.mp4", None)).await.unwrap();
+    let frame = next_frame(&mut stream, |frame| !frame.detections.is_empty()).await;
+    assert_eq!((frame.frame_width, frame.frame_height), (176, 144));
+    let found = &frame.detections[0];
+    let bounds = found.r#box.unwrap();
+    let [left_eye, right_eye, nose, left_mouth, right_mouth] = found.landmarks[..] else {
+        panic!("{found:?}");
+    };
+    assert!(left_eye.x + 10.0 < right_eye.x && left_mouth.x < right_mouth.x, "{found:?}");
+    for (above, below) in [(left_eye, nose), (right_eye, nose), (nose, left_mouth), (nose, right_mouth)] {
+        assert!(bounds.y1 < above.y && above.y < below.y && below.y < bounds.y2, "{found:?}");
+    }
 }
