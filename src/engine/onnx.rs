@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ort::environment::Environment;
+use ort::logging::LogLevel;
 use ort::memory::Allocator;
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
@@ -52,6 +53,8 @@ impl OnnxRuntime {
     /// A model that the runtime refuses.
     pub fn session(&self, model: &[u8], threads: usize) -> ort::Result<Session> {
         Session::builder(&self.environment)?
+            // What it would print comes back as an error as well.
+            .with_log_level(LogLevel::Fatal)?
             .with_optimization_level(GraphOptimizationLevel::All)?
             .with_intra_threads(threads)?
             .with_inter_threads(1)?
