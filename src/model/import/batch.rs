@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::{ImportError, Probed};
-use crate::model::graph::{Graph, op};
+use crate::model::graph::{Graph, op, take_attribute};
 use crate::model::onnx::{ElementType, NodeProto};
 
 /// Shapes that were written down for the old size, and the first axis of `Reshape`s that held the old batch.
@@ -30,7 +30,10 @@ pub(super) fn free_batch(graph: &mut Graph, batch: Option<i64>) {
     }
     for (at, shape) in free {
         let shape = graph.int64s("free_shape", &[shape.len()], &shape);
-        graph.proto_mut().node[at].input[1] = shape;
+        let node = &mut graph.proto_mut().node[at];
+        node.input[1] = shape;
+        // Else 0 would be a size.
+        take_attribute(node, "allowzero");
     }
 }
 

@@ -47,7 +47,7 @@ pub enum ImportError {
         /// What the runtime said.
         cause: String,
         /// What to do.
-        cure: &'static str,
+        cure: String,
     },
     /// Its heads have a size that no stride explains.
     #[error("{problem}")]

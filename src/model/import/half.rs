@@ -17,6 +17,14 @@ fn stays_float(node: &NodeProto, input: usize) -> bool {
 /// Rewrites everything from the value `input` on to float16, and casts `heads` back: they keep their names,
 /// and are float32.
 pub(super) fn to_half(graph: &mut Graph, input: &str, heads: &[String]) -> Result<(), ImportError> {
+    if !graph.frame().functions.is_empty() {
+        return Err(ImportError::Operator {
+            node: String::new(),
+            problem: "the graph is made of functions, which --fp16 does not rewrite; inline them first \
+                      (onnx.inliner.inline_local_functions) or import without --fp16"
+                .to_owned(),
+        });
+    }
     let before = network_begins(graph, input);
     let float = float_weights(graph, before);
     for weight in &mut graph.proto_mut().initializer {
@@ -44,6 +52,10 @@ pub(super) fn heads_to_float(graph: &mut Graph, heads: &[String]) {
         graph.rename_value(head, &inner);
         let to = ("to", Attr::Int(ElementType::Float as i64));
         graph.node_into("Cast", &[&inner], std::slice::from_ref(head), &[to]);
+        // The name of the head is in use for a node by now, or will be: nodes' names must be unique.
+        if let Some(node) = graph.proto_mut().node.last_mut() {
+            node.name = Some(format!("centerx/{inner}_to_float"));
+        }
     }
 }
 
@@ -133,6 +145,8 @@ mod tests {
         assert_eq!(ops, ["Mul", "Cast", "Mul", "Resize", "Cast"]);
         assert_eq!(graph.proto().node[4].output, ["head"]);
         assert_eq!(graph.proto().node[3].output, ["head_half"]);
+        let names: HashSet<_> = graph.proto().node.iter().map(|node| &node.name).collect();
+        assert_eq!(names.len(), ops.len(), "ONNX Runtime refuses two nodes of one name");
     }
 
     #[test]

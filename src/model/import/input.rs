@@ -5,7 +5,7 @@ use crate::model::decode;
 use crate::model::graph::Graph;
 use crate::model::onnx::{Dim, ElementType, GraphProto, ValueInfoProto};
 use crate::model::recipe::{Input, Layout};
-use crate::model::{INPUT, OUTPUT, listed};
+use crate::model::{INPUT, listed};
 
 /// The input of a foreign network.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,8 +87,8 @@ pub(super) fn replace(
     size: Size,
     normalize: &Normalize,
 ) -> Result<(Input, String), ImportError> {
-    let [own, _] = [INPUT, OUTPUT].map(|name| (name, graph.free_name(name)));
-    let own = if found.name == own.0 { own.1 } else { found.name.clone() };
+    let other = graph.free_name(INPUT);
+    let own = if found.name == INPUT { other } else { found.name.clone() };
     let recipe = normalize.recipe(found)?;
     let rest = std::mem::take(&mut graph.proto_mut().node);
     graph.proto_mut().input.clear();

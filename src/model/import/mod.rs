@@ -6,13 +6,16 @@
 
 mod batch;
 mod error;
+mod fold;
 mod half;
 mod heads;
 mod heat;
 mod input;
 mod labels;
 mod opset;
+mod options;
 mod simplify;
+mod views;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -23,87 +26,13 @@ use super::decode::{self, Choice, Family, Head, Heads, Heat};
 use super::graph::Graph;
 use super::metadata::ModelMetadata;
 use super::onnx::{ElementType, ModelProto, element_name};
-use super::recipe::{Layout, Recipe};
-use super::{ModelError, decode_onnx};
+use super::recipe::Recipe;
+use super::{ModelError, OUTPUT, decode_onnx};
 pub use error::ImportError;
 use heads::Recognized;
 pub use labels::parse as parse_labels;
+pub use options::{Normalize, Options, Size};
 pub use simplify::Simplified;
-
-/// A picture's size in pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs)]
-pub struct Size {
-    pub width: usize,
-    pub height: usize,
-}
-
-impl Size {
-    /// Sides from 1 to 8192, the engine contract's range; none for others.
-    pub fn new(width: i64, height: i64) -> Option<Self> {
-        let side = |side: i64| usize::try_from(side).ok().filter(|side| (1..=8192).contains(side));
-        Some(Self { width: side(width)?, height: side(height)? })
-    }
-}
-
-impl std::fmt::Display for Size {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}x{}", self.width, self.height)
-    }
-}
-
-/// What the network wants of its pixels: `(pixel * scale - mean) / std`, a channel at a time in the
-/// network's own order. Pixels are 0 to 255.
-#[derive(Clone, Debug, PartialEq)]
-#[expect(missing_docs)]
-pub struct Normalize {
-    pub mean: [f32; 3],
-    pub std: [f32; 3],
-    pub scale: f32,
-    /// Blue comes first.
-    pub bgr: bool,
-}
-
-impl Default for Normalize {
-    fn default() -> Self {
-        Self { mean: [0.0; 3], std: [1.0; 3], scale: 1.0, bgr: false }
-    }
-}
-
-/// What the user says of a network, and wants of the detector.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// The detector's name.
-    pub name: String,
-    /// Its edition; `1` if empty.
-    pub version: String,
-    /// The family; found by itself if none.
-    pub family: Option<&'static Family>,
-    /// Heads by name, each with the value in the network that holds it; inner values are allowed.
-    pub heads: Vec<(String, String)>,
-    /// What the heatmap holds; found by itself if none.
-    pub heat: Option<Heat>,
-    /// Class names in order; made up if none.
-    pub labels: Option<Vec<String>>,
-    /// Where the channels are; found by itself if none.
-    pub layout: Option<Layout>,
-    /// What the network wants of its pixels.
-    pub normalize: Normalize,
-    /// Input size; that of the network if none.
-    pub size: Option<Size>,
-    /// Input pixels a cell; worked out from the sizes if none, and checked against them.
-    pub stride: Option<usize>,
-    /// Detections a picture; 100 if none.
-    pub top_k: Option<usize>,
-    /// Overlap from which a worse object of the same class is left out; none keeps all.
-    pub nms: Option<f32>,
-    /// Compute in float16, the decode excepted.
-    pub float16: bool,
-    /// Where the weights come from.
-    pub source: String,
-    /// Their licence, as an SPDX expression.
-    pub license: String,
-}
 
 /// A value of a network after a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -180,14 +109,18 @@ impl Import<'_> {
         opset::raise(&mut graph)?;
         let size = self.size(&found);
         let (input, entry) = input::replace(&mut graph, &found, size, &self.options.normalize)?;
+        simplify::constants(&mut graph);
+        fold::fold(&mut graph);
         batch::free_batch(&mut graph, found.batch);
-        let named = self.options.heads.iter().map(|(_, value)| value.clone());
-        let simplified = simplify::simplify(&mut graph, &named.chain([entry.clone()]).collect::<Vec<_>>());
-        self.free_resizes(&mut graph, found.size)?;
-        let probed = self.probe_heads(&graph, size)?;
+        let mut named: Vec<_> = self.options.heads.iter().map(|(_, value)| value.clone()).collect();
+        heat::undo_peak_tests(&mut graph, &named);
+        named.push(entry.clone());
+        let simplified = simplify::simplify(&mut graph, &named);
+        self.free_sizes(&mut graph, found.size, size)?;
+        let probed = self.probe_heads(&graph, found.size, size)?;
         let recognized = heads::recognize(&probed, self.options)?;
         let family = recognized.family;
-        let heads = self.heads(&graph, recognized, &probed, size)?;
+        let mut heads = self.heads(&graph, recognized, &probed, size)?;
         let mut values: Vec<String> = heads.all().map(|head| head.value.clone()).collect();
         values.sort_unstable();
         values.dedup();
@@ -196,6 +129,7 @@ impl Import<'_> {
         graph.remove_dead();
         graph.set_outputs(&[]);
         self.choose_precision(&mut graph, &entry, &values, &probed)?;
+        make_room(&mut graph, &mut heads);
         let top_k = self.top_k(&heads);
         decode::append(&mut graph, family, &heads, Choice { top_k, nms: self.options.nms })?;
         graph.remove_dead();
@@ -244,21 +178,37 @@ impl Import<'_> {
         (self.probe)(&copy.into_model().encode_to_vec(), batch, size)
     }
 
-    /// Target sizes inside the network were written for the size it was saved with; that they are turned into
-    /// factors takes a run at that size.
-    fn free_resizes(&self, graph: &mut Graph, saved: Option<Size>) -> Result<(), ImportError> {
-        let read = batch::fixed_resizes(graph);
-        let Some(saved) = saved.filter(|_| !read.is_empty()) else { return Ok(()) };
+    /// Sizes inside the network were written for the size it was saved with; that they are worked out anew
+    /// takes a run at that size.
+    fn free_sizes(&self, graph: &mut Graph, saved: Option<Size>, size: Size) -> Result<(), ImportError> {
+        let Some(saved) = saved else { return Ok(()) };
+        let mut read = batch::fixed_resizes(graph);
+        if saved != size {
+            read.extend(views::fixed_reshapes(graph));
+        }
+        read.sort_unstable();
+        read.dedup();
+        if read.is_empty() {
+            return Ok(());
+        }
         let shapes = self.run_at(graph, &read, 1, saved).map_err(|cause| ImportError::Run {
             at: format!("at the size it was saved with, {saved}"),
             cause,
-            cure: "export it again with dynamic height and width",
+            cure: "export it again with dynamic height and width".to_owned(),
         })?;
+        if saved != size {
+            views::free_reshapes(graph, &shapes);
+        }
         batch::free_resizes(graph, &shapes)
     }
 
     /// What may be heads, after a run at batch 1; a run at batch 2 shows that any will do.
-    fn probe_heads(&self, graph: &Graph, size: Size) -> Result<Vec<Probed>, ImportError> {
+    fn probe_heads(
+        &self,
+        graph: &Graph,
+        saved: Option<Size>,
+        size: Size,
+    ) -> Result<Vec<Probed>, ImportError> {
         let made: HashSet<&String> = graph.proto().node.iter().flat_map(|node| &node.output).collect();
         let outputs = graph.proto().output.iter().filter_map(|value| value.name.clone());
         let named = self.options.heads.iter().map(|(_, value)| value.clone());
@@ -271,14 +221,13 @@ impl Import<'_> {
         let one = self.run_at(graph, &names, 1, size).map_err(|cause| ImportError::Run {
             at: format!("at {size}"),
             cause,
-            cure: "its sides must be multiples of what its strides multiply to, often 32: try --size 512x512; if \
-                   the message names an operator that is not known, export the network without it",
+            cure: look_into_functions(graph).to_owned() + &cure(saved, size),
         })?;
         if let Some(bad) = one.iter().find(|probed| batch::is_float(probed) && probed.least.is_nan()) {
             return Err(ImportError::Run {
                 at: format!("at {size}"),
                 cause: format!("{bad} holds NaN, which is no number"),
-                cure: "look at its weights; the training may have gone wrong",
+                cure: "look at its weights; the training may have gone wrong".to_owned(),
             });
         }
         let free = |two: &[Probed]| {
@@ -288,8 +237,8 @@ impl Import<'_> {
         };
         match self.run_at(graph, &names, 2, size) {
             Ok(two) if free(&two) => Ok(one),
-            Ok(_) => Err(fixed_batch("its outputs stay at the size for one".to_owned())),
-            Err(cause) => Err(fixed_batch(cause)),
+            Ok(_) => Err(fixed_batch(graph, "its outputs stay at the size for one".to_owned())),
+            Err(cause) => Err(fixed_batch(graph, cause)),
         }
     }
 
@@ -388,11 +337,46 @@ impl Import<'_> {
     }
 }
 
-fn fixed_batch(cause: String) -> ImportError {
+/// Frees the name of the output there will be. Heads keep theirs until here, as users name them.
+fn make_room(graph: &mut Graph, heads: &mut Heads) {
+    let other = graph.free_name(OUTPUT);
+    let regressions = heads.regressions.iter_mut().flatten();
+    let taken = [&mut heads.heatmap].into_iter().chain(regressions).filter(|head| head.value == OUTPUT);
+    taken.for_each(|head| head.value.clone_from(&other));
+}
+
+/// What to do about a network that does not run, if that may be because of what is hidden in functions.
+fn look_into_functions(graph: &Graph) -> &'static str {
+    if graph.frame().functions.is_empty() {
+        return "";
+    }
+    "its operators are hidden in functions, as PyTorch's newer exporter writes them, which are not looked into: \
+     inline them first (onnx.inliner.inline_local_functions), or export it by torch.onnx.export without dynamo; \
+     else "
+}
+
+/// What to do about a network that does not run at a size.
+fn cure(saved: Option<Size>, size: Size) -> String {
+    let by_size = match saved.filter(|&saved| saved != size) {
+        Some(saved) => format!(
+            "it was saved for {saved}, and may hold sizes of that inside: import it with --size {saved}, or export \
+             it again with dynamic height and width; both sides must be multiples of its greatest stride, often 32"
+        ),
+        None => {
+            "both sides must be multiples of its greatest stride, often 32: try --size 512x512".to_owned()
+        }
+    };
+    format!("{by_size}; if an operator is not known, export the network without it")
+}
+
+fn fixed_batch(graph: &Graph, cause: String) -> ImportError {
     ImportError::Run {
         at: "on two pictures at once".to_owned(),
         cause,
-        cure: "a batch of one is written down somewhere inside it: export it again with a dynamic batch axis",
+        cure: format!(
+            "{}a batch of one is written down somewhere inside it: export it again with a dynamic batch axis",
+            look_into_functions(graph)
+        ),
     }
 }
 

@@ -22,8 +22,6 @@ pub struct Simplified {
 pub(super) fn simplify(graph: &mut Graph, keep: &[String]) -> Simplified {
     let count = |graph: &Graph| graph.proto().node.len() + graph.proto().initializer.len();
     let before = count(graph);
-    constants(graph);
-    let before = before.max(count(graph));
     idle_nodes(graph, keep);
     let batch_norms = fold_batch_norms(graph, keep);
     let swish = hardswish::rewrite(graph, hardswish::EXACT);
@@ -36,7 +34,7 @@ pub(super) fn simplify(graph: &mut Graph, keep: &[String]) -> Simplified {
 }
 
 /// Makes weights of the `Constant` nodes, so that who looks for a number finds it in one place.
-fn constants(graph: &mut Graph) {
+pub(super) fn constants(graph: &mut Graph) {
     let proto = graph.proto_mut();
     let (constants, rest): (Vec<_>, Vec<_>) =
         std::mem::take(&mut proto.node).into_iter().partition(|node| op(node) == "Constant");
