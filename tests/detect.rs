@@ -202,3 +202,12 @@ fn a_missing_runtime_or_model_says_what_to_run() {
     let message = errors(&output);
     assert!(output.status.code() == Some(3) && message.contains("centerx runtime pull"), "{message}");
 }
+
+#[test]
+fn an_output_that_has_nowhere_to_go_is_refused_before_the_work() {
+    let picture = sample("messi5.jpg");
+    let output = run(&["detect", picture.to_str().unwrap(), "--output", "/no-such-folder/boxes.jpg"]);
+    let message = errors(&output);
+    assert!(output.status.code() == Some(2) && message.contains("no folder /no-such-folder"), "{message}");
+    assert!(output.stdout.is_empty());
+}

@@ -103,6 +103,10 @@ impl Args {
             }
             _ => output.clone(),
         };
+        let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty());
+        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+            return Err(UsageError(format!("--output: there is no folder {}", folder.display())).into());
+        }
         if target.canonicalize().is_ok_and(|target| input.canonicalize().is_ok_and(|input| input == target)) {
             return Err(
                 UsageError(format!("--output: {} would overwrite the input", target.display())).into()

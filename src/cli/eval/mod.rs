@@ -19,6 +19,7 @@ mod teacher;
 
 /// Score a model against labels (COCO's average precision) or against a better model.
 #[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("truth").args(["annotations", "teacher"]).required(true)))]
 #[command(after_help = "Examples:\n  \
     centerx eval --model coco --annotations instances_val2017.json --images val2017\n  \
     centerx eval --model ./yard.onnx --annotations yard.json --images yard --json report.json\n  \
@@ -32,8 +33,7 @@ pub struct Args {
     #[arg(
         long,
         value_name = "FILE",
-        required_unless_present = "teacher",
-        conflicts_with_all = ["teacher", "score", "teacher_score", "frames", "every"]
+        conflicts_with_all = ["score", "teacher_score", "frames", "every"]
     )]
     annotations: Option<PathBuf>,
     /// The folder of pictures; with --teacher, folders of pictures and video files.
