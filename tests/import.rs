@@ -201,7 +201,7 @@ fn an_operator_that_the_runtime_does_not_know_is_named() {
 #[test]
 fn a_size_that_the_network_cannot_take_is_refused_with_one_it_can() {
     let message = Case::network(&plain()).refused(&["--size", "322x190"], 3);
-    assert_says(&message, &["at an input of 322x190", "multiples", "--size WxH"]);
+    assert_says(&message, &["at an input of 322x190", "multiples", "try --size 352x192"]);
     // Holds a feature map of the size it was saved with, which nothing can free.
     let place = |graph: &mut Graph, body: String| {
         let places = graph.floats("places", &[1, 8, 32, 64], &vec![0.5; 8 * 32 * 64]);

@@ -78,6 +78,8 @@ const DEFAULT_SIZE: Size = Size { width: 512, height: 512 };
 /// A fixed size under this is that of an example given to the exporter.
 const LEAST_SIZE: usize = 128;
 const DEFAULT_TOP_K: usize = 100;
+/// The greatest stride inside most networks.
+const USUAL_STRIDE: usize = 32;
 
 /// Makes a detector of the network in `bytes`; `path` is for messages.
 ///
@@ -283,9 +285,18 @@ impl Import<'_> {
         {
             return Ok(stride);
         }
+        let next = |side: usize| side.next_multiple_of(USUAL_STRIDE);
+        let cure = match self.options.stride {
+            Some(_) => "leave --stride out, or see that it is the network's".to_owned(),
+            None => format!(
+                "both sides of the input must be multiples of the network's greatest stride, often \
+                 {USUAL_STRIDE}: try --size {}x{}",
+                next(size.width),
+                next(size.height)
+            ),
+        };
         let problem = format!(
-            "the heatmap is {}x{} at an input of {size}, which is no stride of {stride}; both sides of the input \
-             must be multiples of the network's greatest stride, often 32 (--size WxH)",
+            "the heatmap is {}x{} at an input of {size}, which is no stride of {stride}; {cure}",
             heatmap.width, heatmap.height
         );
         Err(ImportError::Stride { problem })

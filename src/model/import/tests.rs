@@ -128,9 +128,10 @@ fn labels_and_sizes_that_do_not_fit_are_told() {
     let odd = Options { size: Size::new(250, 128), ..Options::default() };
     let error = imported(&network(|_| ()), &odd).unwrap_err();
     assert!(error.contains("the heatmap is 62x32 at an input of 250x128"), "{error}");
+    assert!(error.contains("try --size 256x128"), "{error}");
     let stride = Options { stride: Some(8), ..Options::default() };
     let error = imported(&network(|_| ()), &stride).unwrap_err();
-    assert!(error.contains("no stride of 8"), "{error}");
+    assert!(error.contains("no stride of 8; leave --stride out"), "{error}");
 }
 
 #[test]
