@@ -63,6 +63,12 @@ pub enum ImportError {
         /// The outputs.
         found: String,
     },
+    /// The heatmaps of a pose network cannot be decoded together.
+    #[error("{problem}")]
+    Heat {
+        /// Why.
+        problem: String,
+    },
     /// There are too many or too few class names.
     #[error("{0}")]
     Labels(String),

@@ -256,24 +256,32 @@ impl Import<'_> {
         let stride = self.stride(&heatmap, size)?;
         let joints =
             family.heads.iter().position(|spec| spec.name == "hm_hp").and_then(|at| regressions[at].as_mut());
-        let mut maps: Vec<&mut Head> = [&mut heatmap].into_iter().chain(joints).collect();
+        let heat = self.heat(graph, [Some(&mut heatmap), joints].into_iter().flatten(), probed)?;
+        Ok(Heads { heatmap, heat, regressions, stride: stride as f32 })
+    }
+
+    /// What the heatmaps hold, which become what they were before what the decode does itself.
+    fn heat<'a>(
+        &self,
+        graph: &Graph,
+        maps: impl Iterator<Item = &'a mut Head>,
+        probed: &[Probed],
+    ) -> Result<Heat, ImportError> {
         let scores =
             |name: &str| probed.iter().any(|p| p.name == name && p.least >= 0.0 && p.greatest <= 1.0);
-        let heat = match self.options.heat {
-            Some(heat) => heat,
-            None => {
-                let sources: Vec<_> =
-                    maps.iter().map(|map| heat::source(graph, &map.value, scores(&map.value))).collect();
-                let kinds: Vec<Heat> = sources.iter().map(|&(_, heat)| heat).collect();
-                if kinds.iter().all(|&heat| heat == kinds[0]) {
-                    maps.iter_mut().zip(sources).for_each(|(map, (value, _))| map.value = value);
-                    kinds[0]
-                } else {
-                    Heat::Scores
-                }
+        let mut found = self.options.heat;
+        for map in maps.filter(|_| self.options.heat.is_none()) {
+            let (value, heat) = heat::source(graph, &map.value, scores(&map.value));
+            if *found.get_or_insert(heat) != heat {
+                let problem = format!(
+                    "the heatmap of centres and {}, that of joints, hold scores and logits, one each; export both alike",
+                    map.value
+                );
+                return Err(ImportError::Heat { problem });
             }
-        };
-        Ok(Heads { heatmap, heat, regressions, stride: stride as f32 })
+            map.value = value;
+        }
+        Ok(found.unwrap_or(Heat::Logits))
     }
 
     fn stride(&self, heatmap: &Head, size: Size) -> Result<usize, ImportError> {
