@@ -6,6 +6,7 @@ use prost::Message as _;
 
 use super::ModelError;
 use super::decode::{self, Head};
+use super::decode::{COCO_JOINTS as JOINTS, COCO_SKELETON as SKELETON};
 use super::graph::Graph;
 use super::metadata::ModelMetadata;
 use super::movenet::{self, Heads};
@@ -26,49 +27,6 @@ const HEADS: [&str; 6] = [
     "StatefulPartitionedCall/kpt_regress_0/conv2d_8/BiasAdd",
     "StatefulPartitionedCall/kpt_heatmap_0/conv2d_7/BiasAdd",
     "StatefulPartitionedCall/kpt_offset_0/conv2d_9/BiasAdd",
-];
-
-/// The joints, in COCO's order (Lin et al. 2014, keypoints of 2017).
-pub const JOINTS: [&str; movenet::JOINTS] = [
-    "nose",
-    "left_eye",
-    "right_eye",
-    "left_ear",
-    "right_ear",
-    "left_shoulder",
-    "right_shoulder",
-    "left_elbow",
-    "right_elbow",
-    "left_wrist",
-    "right_wrist",
-    "left_hip",
-    "right_hip",
-    "left_knee",
-    "right_knee",
-    "left_ankle",
-    "right_ankle",
-];
-
-/// Joints that a drawing connects: head, arms, trunk, legs.
-pub const SKELETON: [[u32; 2]; 18] = [
-    [0, 1],
-    [0, 2],
-    [1, 3],
-    [2, 4],
-    [0, 5],
-    [0, 6],
-    [5, 7],
-    [7, 9],
-    [6, 8],
-    [8, 10],
-    [5, 6],
-    [5, 11],
-    [6, 12],
-    [11, 12],
-    [11, 13],
-    [13, 15],
-    [12, 14],
-    [14, 16],
 ];
 
 /// Builds the detector out of `movenet-multipose.json` and `movenet-multipose.bin`: the bytes of an ONNX file

@@ -1,6 +1,7 @@
 //! `pose` against the original's own decode, and on people whose joints must lie where people have them.
 
-use centerx::model::pose::{self, JOINTS};
+use centerx::model::decode::COCO_JOINTS as JOINTS;
+use centerx::model::pose;
 use ort::value::Tensor;
 use serde_json::Value;
 

@@ -6,7 +6,7 @@ use super::{Head, Heads, Heat};
 use crate::model::graph::Graph;
 use crate::model::onnx::ElementType;
 
-/// COCO's names of a person's joints, in its order.
+/// COCO's names of a person's joints, in its order (Lin et al. 2014, keypoints of 2017).
 pub const COCO_JOINTS: [&str; 17] = [
     "nose",
     "left_eye",
@@ -27,7 +27,7 @@ pub const COCO_JOINTS: [&str; 17] = [
     "right_ankle",
 ];
 
-/// Which of [`COCO_JOINTS`] a drawing joins.
+/// Which of [`COCO_JOINTS`] a drawing joins: head, arms, trunk, legs.
 pub const COCO_SKELETON: [[u32; 2]; 18] = [
     [0, 1],
     [0, 2],
@@ -35,11 +35,11 @@ pub const COCO_SKELETON: [[u32; 2]; 18] = [
     [2, 4],
     [0, 5],
     [0, 6],
-    [5, 6],
     [5, 7],
     [7, 9],
     [6, 8],
     [8, 10],
+    [5, 6],
     [5, 11],
     [6, 12],
     [11, 12],

@@ -15,6 +15,7 @@ use super::graph::{Attr, Graph};
 use super::onnx::{Dim, ElementType};
 use super::{INPUT, OUTPUT};
 pub use family::{CENTERFACE, CENTERNET, CENTERPOSE, FAMILIES, Family, HeadSpec, QUAD, TTF};
+pub use joints::{COCO_JOINTS, COCO_SKELETON};
 use peaks::Peaks;
 pub(super) use peaks::{best_of_all, suppress_within};
 
