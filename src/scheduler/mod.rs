@@ -10,7 +10,7 @@
 use std::hash::Hash;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use prometheus::{Histogram, HistogramOpts, Registry};
 
@@ -171,6 +171,13 @@ impl<K: Hash + Eq + Clone, T, R> Scheduler<K, T, R> {
         self.wake_all();
     }
 
+    /// Waits for `pause`, or until the lanes of `crew` have to end, and tells whether they may go on.
+    pub fn rest(&self, crew: &Crew, pause: Duration) -> bool {
+        let resting = |state: &mut State<K, T, R>| !(state.closed || crew.is_dismissed());
+        let waited = self.relieved.wait_timeout_while(self.lock(), pause, resting);
+        waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
     fn wake_all(&self) {
         self.changed.notify_all();
         self.relieved.notify_all();
@@ -203,7 +210,6 @@ impl<K: Hash + Eq + Clone, T, R> Scheduler<K, T, R> {
 mod tests {
     use super::*;
     use std::thread::JoinHandle;
-    use std::time::Duration;
 
     type Numbers = Arc<Scheduler<u32, u32, u32>>;
 
@@ -224,7 +230,7 @@ mod tests {
             let mut taken = Vec::new();
             while let Some(batch) = scheduler.take(&crew) {
                 taken.extend(batch.iter().map(|scheduled| scheduled.item));
-                batch.into_iter().for_each(|s| s.turn.finish(0, |_| ()));
+                batch.into_iter().for_each(|s| assert_eq!(s.turn.finish(0, |_| ()), None));
             }
             taken
         })
@@ -276,9 +282,12 @@ mod tests {
         assert_eq!(batch.iter().map(|scheduled| scheduled.item).collect::<Vec<_>>(), [10, 11, 12]);
         // The new crew is done first; key 0 still comes in order.
         let mut out = Vec::new();
-        batch.into_iter().for_each(|scheduled| scheduled.turn.finish(scheduled.item, |r| out.push(r)));
+        let finish = |scheduled: Scheduled<u32, u32>, out: &mut Vec<u32>| {
+            assert_eq!(scheduled.turn.finish(scheduled.item, |r| out.push(r)), None);
+        };
+        batch.into_iter().for_each(|scheduled| finish(scheduled, &mut out));
         assert_eq!(out, [11, 12]);
-        held.into_iter().for_each(|scheduled| scheduled.turn.finish(scheduled.item, |r| out.push(r)));
+        held.into_iter().for_each(|scheduled| finish(scheduled, &mut out));
         assert_eq!(out, [11, 12, 1, 10]);
     }
 
@@ -293,6 +302,20 @@ mod tests {
         until_taken(&scheduler, 1);
         scheduler.close();
         assert_eq!(beginning.join().unwrap(), [10]);
+    }
+
+    #[test]
+    fn a_lane_that_rests_is_woken_by_the_end_of_its_duty() {
+        let (scheduler, crew) = scheduler(1);
+        assert!(scheduler.rest(&crew, Duration::ZERO));
+        let resting = {
+            let (scheduler, crew) = (Arc::clone(&scheduler), crew.clone());
+            std::thread::spawn(move || scheduler.rest(&crew, Duration::from_secs(600)))
+        };
+        scheduler.dismiss(&crew);
+        assert!(!resting.join().unwrap());
+        scheduler.close();
+        assert!(!scheduler.rest(&Crew::default(), Duration::ZERO));
     }
 
     #[test]

@@ -1,11 +1,17 @@
 //! Results leave in the order their frames were dispatched, a key at a time.
 //!
 //! Several lanes may work on one camera at once; the later frame can be done first. Its result then waits
-//! here for the earlier one, so that a stream's sequence numbers never go back.
+//! here for the earlier one, so that a stream's sequence numbers never go back. It does not wait for long: of
+//! a lane that hangs, the result is passed over.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Since the dispatch of a frame, for its result, once later ones are there: a subscriber is better off with
+/// those. Many times what lanes differ by.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The place of one dispatched item in its key's order. Give it back to [`InOrder::finish`].
 #[derive(Debug)]
@@ -24,21 +30,25 @@ struct Line<R> {
 
 #[derive(Debug)]
 enum Place<R> {
-    Waiting,
+    /// Since when.
+    Waiting(Instant),
     Done(R),
     /// Its turn was let go, as after a panic: nobody waits for it.
     Gone,
 }
 
 impl<R> Line<R> {
-    fn fill(&mut self, number: u64, place: Place<R>) {
-        let index = (number - self.first) as usize;
-        self.places[index] = place;
+    /// The place of a turn; none if it was passed over.
+    fn place(&mut self, number: u64) -> Option<&mut Place<R>> {
+        self.places.get_mut(usize::try_from(number.checked_sub(self.first)?).ok()?)
     }
 
-    fn pop_ready(&mut self) -> Option<Place<R>> {
-        if matches!(self.places.front()?, Place::Waiting) {
-            return None;
+    fn pop_ready(&mut self, now: Instant) -> Option<Place<R>> {
+        if let Place::Waiting(since) = self.places.front()? {
+            let later_ones = self.places.iter().any(|place| matches!(place, Place::Done(_)));
+            if !later_ones || now.saturating_duration_since(*since) < PATIENCE {
+                return None;
+            }
         }
         self.first += 1;
         self.places.pop_front()
@@ -70,7 +80,7 @@ impl<K: Hash + Eq, R> InOrder<K, R> {
             .entry(key)
             .or_insert_with(|| Arc::new(Mutex::new(Line { first: 0, places: VecDeque::with_capacity(2) })));
         let mut open = line.lock().unwrap_or_else(PoisonError::into_inner);
-        open.places.push_back(Place::Waiting);
+        open.places.push_back(Place::Waiting(Instant::now()));
         let number = open.first + open.places.len() as u64 - 1;
         drop(open);
         Turn { line: Arc::clone(line), number, finished: false }
@@ -87,25 +97,36 @@ impl<K: Hash + Eq, R> InOrder<K, R> {
 }
 
 impl<R> Turn<R> {
-    /// Hands in the result and calls `release` for each result whose turn has come, in order.
+    /// Hands in the result and calls `release` for each result whose turn has come, in order. Returns the
+    /// result if it comes too late: its turn was passed over.
     ///
     /// `release` runs under the lock of this key alone: it must not wait for anything.
-    pub fn finish(mut self, result: R, mut release: impl FnMut(R)) {
+    pub fn finish(self, result: R, release: impl FnMut(R)) -> Option<R> {
+        self.finish_at(Instant::now(), result, release)
+    }
+
+    fn finish_at(mut self, now: Instant, result: R, mut release: impl FnMut(R)) -> Option<R> {
         self.finished = true;
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
-        line.fill(self.number, Place::Done(result));
-        while let Some(place) = line.pop_ready() {
+        match line.place(self.number) {
+            Some(place) => *place = Place::Done(result),
+            None => return Some(result),
+        }
+        while let Some(place) = line.pop_ready(now) {
             if let Place::Done(ready) = place {
                 release(ready);
             }
         }
+        None
     }
 }
 
 impl<R> Drop for Turn<R> {
     fn drop(&mut self) {
-        if !self.finished {
-            self.line.lock().unwrap_or_else(PoisonError::into_inner).fill(self.number, Place::Gone);
+        if !self.finished
+            && let Some(place) = self.line.lock().unwrap_or_else(PoisonError::into_inner).place(self.number)
+        {
+            *place = Place::Gone;
         }
     }
 }
@@ -135,10 +156,26 @@ mod tests {
     }
 
     #[test]
+    fn a_turn_that_hangs_is_passed_over_and_its_late_result_handed_back() {
+        let (mut order, mut out) = (InOrder::default(), Vec::new());
+        let (hung, second, third) = (order.begin("a"), order.begin("a"), order.begin("a"));
+        let later = Instant::now() + PATIENCE;
+        assert_eq!(second.finish_at(later - PATIENCE / 2, 2, |r| out.push(r)), None);
+        assert!(out.is_empty(), "{out:?}");
+        assert_eq!(third.finish_at(later, 3, |r| out.push(r)), None);
+        assert_eq!(out, [2, 3]);
+        assert_eq!(hung.finish_at(later, 1, |r| out.push(r)), Some(1));
+        let (gone, next) = (order.begin("a"), order.begin("a"));
+        assert_eq!(next.finish_at(later + 2 * PATIENCE, 5, |r| out.push(r)), None);
+        drop(gone);
+        assert_eq!(out, [2, 3, 5]);
+    }
+
+    #[test]
     fn keys_used_once_do_not_pile_up() {
         let mut order = InOrder::default();
         let held = order.begin(u32::MAX);
-        (0..10_000).for_each(|key| order.begin(key).finish((), |()| ()));
+        (0..10_000).for_each(|key| assert_eq!(order.begin(key).finish((), |()| ()), None));
         assert!(order.lines.len() <= SWEEP_FROM && order.lines.contains_key(&u32::MAX));
         held.finish((), |()| ());
     }
