@@ -9,9 +9,6 @@ use toml::Spanned;
 use crate::camera::{CameraId, CameraSpec};
 use crate::{api, engine, http, ingest, publisher};
 
-/// Each lane holds a copy of the model's working memory; more than this is a slip of the hand.
-const MAX_LANES: usize = 256;
-
 /// Why the settings cannot be used. Every message names the place, the cause and the cure.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -169,10 +166,8 @@ impl Config {
                 self.invalid(None, format!("min_score: {} is not a number from 0 to 1", self.min_score))
             );
         }
-        if self.engine.lanes > MAX_LANES {
-            let problem =
-                format!("[engine] lanes: {} is more than {MAX_LANES}; 0 means one a core", self.engine.lanes);
-            return Err(self.invalid(None, problem));
+        if let Err(problem) = self.engine.validate() {
+            return Err(self.invalid(None, format!("[engine] {problem}")));
         }
         if let Err(problem) = self.ingest.validate() {
             return Err(self.invalid(None, format!("[ingest] {problem}")));
@@ -342,6 +337,8 @@ mod tests {
     fn values_out_of_range_are_refused() {
         assert!(error("min_score = 1.5").contains("from 0 to 1"));
         assert!(error("[engine]\nlanes = 100000\n").contains("lanes"));
+        assert!(error("[engine]\nhang_timeout = \"0s\"\n").contains("[engine] hang_timeout"));
+        assert!(error("[engine]\nmax_hung = 0\n").contains("max_hung"));
         assert!(error("[ingest]\nstall_timeout = \"0s\"\n").contains("stall_timeout"));
         assert!(error("[[camera]]\nid = \"a\"\nurl = \"test://ball\"\nmax_fps = 0\n").contains("max_fps"));
     }

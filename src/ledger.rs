@@ -18,6 +18,10 @@ pub enum DropReason {
     RateLimited,
     /// The engine could not process it.
     EngineError,
+    /// The engine panicked over it, or over another one of its batch.
+    EnginePanic,
+    /// The engine did not come to an end with it in time, and was given up.
+    EngineHung,
     /// The model the camera asks for is not loaded.
     NoModel,
     /// The camera was removed, disabled or changed while the frame waited.
@@ -30,10 +34,12 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, in the order of [`Balance::dropped`].
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Superseded,
         Self::RateLimited,
         Self::EngineError,
+        Self::EnginePanic,
+        Self::EngineHung,
         Self::NoModel,
         Self::CameraRemoved,
         Self::Shutdown,
@@ -46,6 +52,8 @@ impl DropReason {
             Self::Superseded => "superseded",
             Self::RateLimited => "rate_limited",
             Self::EngineError => "engine_error",
+            Self::EnginePanic => "engine_panic",
+            Self::EngineHung => "engine_hung",
             Self::NoModel => "no_model",
             Self::CameraRemoved => "camera_removed",
             Self::Shutdown => "shutdown",
@@ -149,7 +157,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn books_balance_after_every_step(steps in prop::collection::vec((0u8..4, 0usize..7, any::<prop::sample::Index>()), 0..200)) {
+        fn books_balance_after_every_step(steps in prop::collection::vec((0u8..4, 0..DropReason::ALL.len(), any::<prop::sample::Index>()), 0..200)) {
             let ledger = Arc::new(Ledger::default());
             let mut open = Vec::new();
             for (step, reason, pick) in steps {

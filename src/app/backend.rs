@@ -1,7 +1,7 @@
 //! The services' requests, carried out.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Semaphore;
 
@@ -11,6 +11,7 @@ use crate::api::backend::{
 };
 use crate::camera::{CameraError, CameraId, CameraOrigin, CameraPatch, CameraSpec, CameraView};
 use crate::detection::{Event, EventFilter, PictureDetections};
+use crate::engine::supervisor::Supervisor;
 use crate::ingest::Fleet;
 use crate::publisher::Hub;
 
@@ -31,11 +32,20 @@ pub struct Server {
     pictures: Semaphore,
     next_key: AtomicU64,
     draining: AtomicBool,
+    supervisor: Supervisor,
+    /// A listener that ended though it was not to.
+    deaf: OnceLock<&'static str>,
 }
 
 impl Server {
     /// Puts the parts together.
-    pub fn new(router: Arc<Router>, fleet: Fleet, catalog: Catalog, hub: Hub) -> Self {
+    pub fn new(
+        router: Arc<Router>,
+        fleet: Fleet,
+        catalog: Catalog,
+        hub: Hub,
+        supervisor: Supervisor,
+    ) -> Self {
         Self {
             router,
             fleet,
@@ -44,6 +54,8 @@ impl Server {
             pictures: Semaphore::new(MAX_PICTURES),
             next_key: AtomicU64::new(0),
             draining: AtomicBool::new(false),
+            supervisor,
+            deaf: OnceLock::new(),
         }
     }
 
@@ -57,9 +69,27 @@ impl Server {
         self.draining.store(true, Ordering::Relaxed);
     }
 
+    /// From now on the server says that it does not hear what comes by a protocol, unless it is shutting down.
+    pub fn ended_listening(&self, protocol: &'static str) {
+        self.deaf.get_or_init(|| protocol);
+    }
+
     /// Why the server should get no new work; none while it is ready.
     pub fn why_not_ready(&self) -> Option<String> {
-        self.draining.load(Ordering::Relaxed).then(|| "the server is shutting down".into())
+        if self.is_draining() { Some("the server is shutting down".into()) } else { self.trouble() }
+    }
+
+    /// What keeps the server from its work though it is not shutting down; none while it is well.
+    pub fn trouble(&self) -> Option<String> {
+        if let Some(protocol) = self.deaf.get() {
+            return Some(format!("{protocol} ended; restart the server"));
+        }
+        let of_models = || self.router.pipelines().iter().find_map(|pipeline| pipeline.trouble());
+        self.supervisor.trouble().or_else(of_models)
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
     }
 
     /// Adds a camera of either origin, checked and routed.
@@ -99,7 +129,7 @@ impl Server {
     }
 
     fn check_serving(&self) -> Result<(), ModelChangeError> {
-        self.why_not_ready().map_or(Ok(()), |_| Err(ModelChangeError::ShuttingDown))
+        if self.is_draining() { Err(ModelChangeError::ShuttingDown) } else { Ok(()) }
     }
 
     fn check_filter(&self, filter: &EventFilter) -> Result<(), SubscribeError> {
@@ -150,7 +180,7 @@ impl Backend for Server {
     }
 
     fn subscribe(&self, filter: EventFilter) -> Result<EventStream, SubscribeError> {
-        if self.why_not_ready().is_some() {
+        if self.is_draining() {
             return Err(SubscribeError::ShuttingDown);
         }
         self.check_filter(&filter)?;

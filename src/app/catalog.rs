@@ -104,8 +104,8 @@ pub struct Parts {
     pub store: ModelStore,
     /// The config file's models: sources by name.
     pub configured: HashMap<String, String>,
-    /// What pipelines measure.
-    pub pipelines: pipeline::Metrics,
+    /// What pipelines share.
+    pub pipelines: pipeline::Common,
     /// What is counted of changes.
     pub metrics: Metrics,
 }
@@ -117,7 +117,7 @@ struct Inner {
     opener: Opener,
     store: AsyncMutex<ModelStore>,
     configured: HashMap<String, String>,
-    pipelines: pipeline::Metrics,
+    pipelines: pipeline::Common,
     metrics: Metrics,
     turns: Mutex<HashMap<String, Arc<AsyncMutex<()>>>>,
 }

@@ -2,13 +2,13 @@
 //! picture back to its client.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::camera::CameraId;
 use crate::detection::{Detection, FrameDetections, ModelInfo};
-use crate::engine::{EngineError, lane};
+use crate::engine::{EngineError, lane, post};
 use crate::frame::{Frame, Picture};
 use crate::ledger::{DropReason, Ticket};
 use crate::publisher::Hub;
@@ -77,7 +77,7 @@ pub enum Job {
     /// A camera's frame.
     Frame(Frame, Arc<Interest>),
     /// A client's picture.
-    Picture(Arc<Picture>, Interest, PictureReply),
+    Picture(Arc<Picture>, Arc<Interest>, PictureReply),
 }
 
 impl Job {
@@ -100,10 +100,17 @@ impl Job {
     }
 }
 
-/// A frame's result, waiting for its turn to be published.
+/// A frame's result, waiting for its turn to be published: what was found, or why it is to be dropped.
 pub struct Outcome {
-    found: Option<Arc<FrameDetections>>,
+    found: Result<Arc<FrameDetections>, DropReason>,
     ticket: Ticket,
+}
+
+impl Outcome {
+    /// It comes too late: later ones were published.
+    fn pass_over(self) {
+        self.ticket.drop_as(self.found.err().unwrap_or(DropReason::Superseded));
+    }
 }
 
 /// The scheduler of one model.
@@ -111,19 +118,19 @@ pub type JobScheduler = Scheduler<JobKey, Job, Option<Outcome>>;
 
 type ScheduledJob = Scheduled<Job, Option<Outcome>>;
 
-impl lane::Job for ScheduledJob {
+/// What a lane needs of a job to look at it.
+pub struct Look {
+    picture: Arc<Picture>,
+    interest: Arc<Interest>,
+}
+
+impl lane::Job for Look {
     fn picture(&self) -> &Picture {
-        match &self.item {
-            Job::Frame(frame, _) => &frame.picture,
-            Job::Picture(picture, ..) => picture,
-        }
+        &self.picture
     }
 
     fn wants(&self, label: &str, score: f32) -> bool {
-        match &self.item {
-            Job::Frame(_, interest) => interest.covers(label, score),
-            Job::Picture(_, interest, _) => interest.covers(label, score),
-        }
+        self.interest.covers(label, score)
     }
 }
 
@@ -133,18 +140,17 @@ pub struct LaneWork {
     pub scheduler: Arc<JobScheduler>,
     /// The lane's crew.
     pub crew: Crew,
-    /// Let go when the lane has ended and its engine's memory is free.
-    pub on_duty: TaskTrackerToken,
     /// Where the cameras' detections go.
     pub hub: Hub,
     /// The model's name.
     pub model: Arc<str>,
 }
 
-impl lane::Work for LaneWork {
-    type Job = ScheduledJob;
+impl post::Work for LaneWork {
+    type Task = ScheduledJob;
+    type Job = Look;
 
-    fn next(&mut self) -> Option<Vec<ScheduledJob>> {
+    fn next(&self) -> Option<Vec<ScheduledJob>> {
         loop {
             let mut batch = self.scheduler.take(&self.crew)?;
             batch.iter_mut().for_each(|scheduled| scheduled.item.taken());
@@ -155,22 +161,37 @@ impl lane::Work for LaneWork {
         }
     }
 
-    fn done(&mut self, scheduled: ScheduledJob, result: Result<Vec<Detection>, Arc<EngineError>>) {
+    fn job(&self, scheduled: &ScheduledJob) -> Look {
+        let (picture, interest) = match &scheduled.item {
+            Job::Frame(frame, interest) => (&frame.picture, interest),
+            Job::Picture(picture, interest, _) => (picture, interest),
+        };
+        Look { picture: Arc::clone(picture), interest: Arc::clone(interest) }
+    }
+
+    fn done(&self, scheduled: ScheduledJob, result: PictureResult) {
         let outcome = match scheduled.item {
-            Job::Frame(frame, _) => Some(self.outcome(frame, result.ok())),
+            Job::Frame(frame, _) => Some(self.outcome(frame, result)),
             Job::Picture(_, _, reply) => {
                 // A client that hung up does not mind.
                 let _ = reply.to.send(result);
                 None
             }
         };
-        scheduled.turn.finish(outcome, |outcome| self.publish(outcome));
+        let late = scheduled.turn.finish(outcome, |outcome| self.publish(outcome));
+        if let Some(Some(outcome)) = late {
+            outcome.pass_over();
+        }
+    }
+
+    fn rest(&self, pause: Duration) -> bool {
+        self.scheduler.rest(&self.crew, pause)
     }
 }
 
 impl LaneWork {
-    fn outcome(&self, frame: Frame, detections: Option<Vec<Detection>>) -> Outcome {
-        let found = detections.map(|detections| {
+    fn outcome(&self, frame: Frame, result: PictureResult) -> Outcome {
+        let found = result.map_err(|error| reason_of(&error)).map(|detections| {
             Arc::new(FrameDetections {
                 camera: frame.camera,
                 sequence: frame.sequence,
@@ -187,12 +208,21 @@ impl LaneWork {
     fn publish(&self, outcome: Option<Outcome>) {
         let Some(Outcome { found, ticket }) = outcome else { return };
         match found {
-            Some(found) => {
+            Ok(found) => {
                 self.hub.publish(found);
                 ticket.publish();
             }
-            None => ticket.drop_as(DropReason::EngineError),
+            Err(reason) => ticket.drop_as(reason),
         }
+    }
+}
+
+/// The name under which a frame is dropped that the engine did not get done with.
+fn reason_of(error: &EngineError) -> DropReason {
+    match error {
+        EngineError::Panicked(_) => DropReason::EnginePanic,
+        EngineError::Hung(_) => DropReason::EngineHung,
+        _ => DropReason::EngineError,
     }
 }
 

@@ -14,6 +14,7 @@ use crate::camera::{CameraError, CameraOrigin, CameraSpec};
 use crate::config::Config;
 use crate::detection::ModelInfo;
 use crate::engine::onnx::Threads;
+use crate::engine::supervisor::Supervisor;
 use crate::engine::{self, Engine};
 use crate::ingest::{Fleet, Store};
 use crate::publisher::Hub;
@@ -77,14 +78,13 @@ impl App {
         let (grpc_address, http_address) = (grpc.local_addr()?, http.local_addr()?);
 
         let hub = Hub::new(config.publisher.clone(), publisher::Metrics::new(&registry)?);
-        let metrics = pipeline::Metrics {
-            engine: engine::Metrics::register(&registry)?,
-            scheduler: scheduler::Metrics::register(&registry)?,
-        };
+        let supervisor = Supervisor::start(config.engine, engine::Metrics::register(&registry)?)?;
+        let scheduler = scheduler::Metrics::register(&registry)?;
+        let common = pipeline::Common { supervisor: supervisor.clone(), scheduler };
         let data_dir = config.data_dir.clone();
         let store = tokio::task::spawn_blocking(move || ModelStore::open(&data_dir)).await??;
         let loader = Arc::new(Loader::new(Threads::throughput(config.engine.lanes)));
-        let pipelines = start_pipelines(&config, models, &store, &loader, &hub, &metrics).await?;
+        let pipelines = start_pipelines(&config, models, &store, &loader, &hub, &common).await?;
         let default_model = config.models.first().map(|model| model.name.clone()).unwrap_or_default();
         let router = Arc::new(Router::new(pipelines, default_model, config.min_score, hub.clone()));
         let (fleet, stored) = make_fleet(&config, &router, &registry).await?;
@@ -95,10 +95,10 @@ impl App {
             opener: Opener::start(loader)?,
             store,
             configured: config.models.iter().map(|m| (m.name.clone(), m.source().to_owned())).collect(),
-            pipelines: metrics,
+            pipelines: common,
             metrics: catalog::Metrics::register(&registry)?,
         });
-        let server = Arc::new(Server::new(Arc::clone(&router), fleet, catalog, hub.clone()));
+        let server = Arc::new(Server::new(Arc::clone(&router), fleet, catalog, hub.clone(), supervisor));
         start_cameras(&config, &server, &stored).await?;
 
         let stop_listening = CancellationToken::new();
@@ -107,13 +107,18 @@ impl App {
         let health = services.health();
         let pages = http::router(registry.clone(), readiness(&server));
         let (stop_grpc, stop_http) = (stop_listening.clone(), stop_listening.clone());
+        let (grpc_end, http_end) = (listening("gRPC", &server), listening("HTTP", &server));
         let listeners = [
             tokio::spawn(async move {
+                let _at_the_end = grpc_end;
                 if let Err(error) = services.serve(grpc, stop_grpc.cancelled()).await {
                     tracing::error!("{error}");
                 }
             }),
-            tokio::spawn(async move { http::serve(&config.http, http, pages, stop_http.cancelled()).await }),
+            tokio::spawn(async move {
+                let _at_the_end = http_end;
+                http::serve(&config.http, http, pages, stop_http.cancelled()).await;
+            }),
         ];
         Ok(Self {
             server,
@@ -157,8 +162,9 @@ impl App {
         self.health.refresh().await;
         let mut drained = timeout_at(deadline, self.server.fleet().shutdown()).await.is_ok();
         let lanes = self.router.close();
-        let joined = tokio::task::spawn_blocking(move || lanes.into_iter().for_each(pipeline::report));
-        drained &= timeout_at(deadline, joined).await.is_ok();
+        for crew in lanes {
+            drained &= timeout_at(deadline, crew.wait()).await.is_ok();
+        }
         self.stop_listening.cancel();
         self.hub.close();
         for listener in self.listeners {
@@ -177,16 +183,13 @@ async fn start_pipelines(
     store: &ModelStore,
     loader: &Arc<Loader>,
     hub: &Hub,
-    metrics: &pipeline::Metrics,
+    common: &pipeline::Common,
 ) -> anyhow::Result<Vec<Pipeline>> {
     let (config, stored, loader) = (config.clone(), store.models().clone(), Arc::clone(loader));
-    let (hub, metrics) = (hub.clone(), metrics.clone());
+    let (hub, common) = (hub.clone(), common.clone());
     tokio::task::spawn_blocking(move || {
         let models = models::open_all(&config, models, &stored, &loader)?;
-        Ok(models
-            .into_iter()
-            .map(|model| Pipeline::start(model, &hub, &metrics))
-            .collect::<Result<_, _>>()?)
+        Ok(models.into_iter().map(|model| Pipeline::start(model, &hub, &common)).collect::<Result<_, _>>()?)
     })
     .await?
 }
@@ -220,4 +223,21 @@ async fn start_cameras(config: &Config, server: &Server, stored: &[CameraSpec]) 
 fn readiness(server: &Arc<Server>) -> http::NotReady {
     let server = Arc::clone(server);
     Arc::new(move || server.why_not_ready())
+}
+
+/// What to let go when a listener ends, also by a panic: the server tells that it does not hear any more.
+fn listening(protocol: &'static str, server: &Arc<Server>) -> impl Send + 'static {
+    let server = Arc::clone(server);
+    OnDrop(Some(move || server.ended_listening(protocol)))
+}
+
+/// Calls a function when it is let go.
+struct OnDrop<F: FnOnce()>(Option<F>);
+
+impl<F: FnOnce()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        if let Some(last) = self.0.take() {
+            last();
+        }
+    }
 }

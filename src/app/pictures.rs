@@ -32,7 +32,7 @@ pub fn submit(
     let model = Arc::clone(pipeline.name());
     let (width, height) = (picture.width, picture.height);
     let (to, result) = oneshot::channel();
-    let job = Job::Picture(picture, interest, PictureReply { to, slot });
+    let job = Job::Picture(picture, Arc::new(interest), PictureReply { to, slot });
     pipeline.scheduler().offer(key, job).map_err(|_| gone(router, choice))?;
     let (router, choice) = (Arc::clone(router), choice.clone());
     Ok(Box::pin(async move {

@@ -4,13 +4,14 @@
 //! stays, so what waits and the order of each camera stay too.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::thread::JoinHandle;
 
 use tokio_util::task::TaskTracker;
 
 use crate::detection::ModelInfo;
-use crate::engine::lane::{self, LaneModel};
-use crate::engine::{self, EngineError, Lane};
+use crate::engine::lane::LaneModel;
+use crate::engine::post::{Equipment, Post};
+use crate::engine::supervisor::Supervisor;
+use crate::engine::{Engine, EngineError, Lane};
 use crate::ledger::DropReason;
 use crate::publisher::Hub;
 use crate::scheduler::queue::BatchPolicy;
@@ -19,12 +20,12 @@ use crate::scheduler::{self, Crew, Scheduler};
 use super::LoadedModel;
 use super::jobs::{JobScheduler, LaneWork};
 
-/// The metrics that all pipelines share.
-#[derive(Clone, Debug)]
-pub struct Metrics {
-    /// The engine's.
-    pub engine: engine::Metrics,
-    /// The scheduler's.
+/// What all pipelines share.
+#[derive(Clone)]
+pub struct Common {
+    /// Looks after the lanes.
+    pub supervisor: Supervisor,
+    /// What the schedulers measure.
     pub scheduler: scheduler::Metrics,
 }
 
@@ -32,6 +33,7 @@ pub struct Metrics {
 pub struct OpenModel {
     serving: Arc<Serving>,
     policy: BatchPolicy,
+    engine: Arc<dyn Engine>,
     lanes: Vec<Box<dyn Lane>>,
 }
 
@@ -57,7 +59,8 @@ impl OpenModel {
             max_queue_delay: limits.max_queue_delay,
         };
         let lanes = (0..limits.lanes).map(|_| model.engine.open_lane()).collect::<Result<_, _>>()?;
-        Ok(Self { serving: Arc::new(Serving { info: Arc::new(model.info), source }), policy, lanes })
+        let serving = Arc::new(Serving { info: Arc::new(model.info), source });
+        Ok(Self { serving, policy, engine: model.engine.into(), lanes })
     }
 
     /// What is known of the model.
@@ -76,17 +79,18 @@ pub struct Pipeline {
     name: Arc<str>,
     scheduler: Arc<JobScheduler>,
     hub: Hub,
-    metrics: engine::Metrics,
+    supervisor: Supervisor,
     serving: RwLock<Arc<Serving>>,
     lanes: Mutex<Lanes>,
 }
 
-/// The threads that are to be waited for.
 struct Lanes {
-    /// Those of the crew on duty.
+    /// Those on duty.
+    posts: Vec<Arc<Post<LaneWork>>>,
+    /// Tells when those on duty have ended.
     crew: TaskTracker,
-    /// Those, and the ones before them that still hold a batch.
-    threads: Vec<JoinHandle<()>>,
+    /// The same for crews that were relieved and may still hold a batch.
+    before: Vec<TaskTracker>,
 }
 
 /// Lanes that wait for their duty. Let go, they end.
@@ -97,7 +101,7 @@ pub struct Relief {
     serving: Arc<Serving>,
     policy: BatchPolicy,
     tracker: TaskTracker,
-    threads: Vec<JoinHandle<()>>,
+    posts: Vec<Arc<Post<LaneWork>>>,
 }
 
 impl Relief {
@@ -109,8 +113,8 @@ impl Relief {
 
 impl Drop for Relief {
     fn drop(&mut self) {
-        // One that was put on duty has no threads left here.
-        if !self.threads.is_empty() {
+        // One that was put on duty has no posts left here.
+        if !self.posts.is_empty() {
             self.scheduler.dismiss(&self.crew);
         }
     }
@@ -121,15 +125,15 @@ impl Pipeline {
     ///
     /// # Errors
     /// The system has no thread to give.
-    pub fn start(model: OpenModel, hub: &Hub, metrics: &Metrics) -> Result<Self, EngineError> {
-        let scheduler = Scheduler::new(Crew::default(), model.policy, metrics.scheduler.clone());
+    pub fn start(model: OpenModel, hub: &Hub, common: &Common) -> Result<Self, EngineError> {
+        let scheduler = Scheduler::new(Crew::default(), model.policy, common.scheduler.clone());
         let pipeline = Self {
             name: Arc::clone(&model.serving.info.name),
             scheduler: Arc::new(scheduler),
             hub: hub.clone(),
-            metrics: metrics.engine.clone(),
+            supervisor: common.supervisor.clone(),
             serving: RwLock::new(Arc::clone(&model.serving)),
-            lanes: Mutex::new(Lanes { crew: TaskTracker::new(), threads: Vec::new() }),
+            lanes: Mutex::new(Lanes { posts: Vec::new(), crew: TaskTracker::new(), before: Vec::new() }),
         };
         let relief = pipeline.prepare(model)?;
         pipeline.relieve(relief);
@@ -141,29 +145,29 @@ impl Pipeline {
     /// # Errors
     /// The system has no thread to give.
     pub fn prepare(&self, model: OpenModel) -> Result<Relief, EngineError> {
-        let OpenModel { serving, policy, lanes } = model;
+        let OpenModel { serving, policy, engine, lanes } = model;
         let lane_model = LaneModel::from(&*serving.info);
+        let equipment = Equipment { engine, model: lane_model, supervisor: self.supervisor.clone() };
         let mut relief = Relief {
             scheduler: Arc::clone(&self.scheduler),
             crew: Crew::default(),
             serving,
             policy,
             tracker: TaskTracker::new(),
-            threads: Vec::new(),
+            posts: Vec::new(),
         };
         for (index, lane) in lanes.into_iter().enumerate() {
             let work = LaneWork {
                 scheduler: Arc::clone(&self.scheduler),
                 crew: relief.crew.clone(),
-                on_duty: relief.tracker.token(),
                 hub: self.hub.clone(),
                 model: Arc::clone(&self.name),
             };
             // Linux shows 15 characters of a thread's name.
             let name = format!("infer-{index}");
-            let thread = lane::spawn(name, lane, lane_model.clone(), self.metrics.clone(), work)
+            let post = Post::start(name, lane, equipment.clone(), work, relief.tracker.token())
                 .map_err(|error| EngineError::Run(format!("no thread for lane {index}: {error}")))?;
-            relief.threads.push(thread);
+            relief.posts.push(post);
         }
         Ok(relief)
     }
@@ -174,12 +178,11 @@ impl Pipeline {
         let mut lanes = self.lanes();
         self.scheduler.relieve(&relief.crew, relief.policy);
         *self.serving.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&relief.serving);
-        for ended in lanes.threads.extract_if(.., |thread| thread.is_finished()) {
-            report(ended);
-        }
-        lanes.threads.append(&mut relief.threads);
+        lanes.posts = std::mem::take(&mut relief.posts);
         let before = std::mem::replace(&mut lanes.crew, relief.tracker.clone());
         before.close();
+        lanes.before.retain(|crew| !crew.is_empty());
+        lanes.before.push(before.clone());
         before
     }
 
@@ -203,15 +206,27 @@ impl Pipeline {
         &self.scheduler
     }
 
-    /// Refuses new work, names what still waits `reason`, and returns the threads to wait for.
-    pub fn close(&self, reason: DropReason) -> Vec<JoinHandle<()>> {
+    /// Why none of its lanes is at work; none while at least one is.
+    pub fn trouble(&self) -> Option<String> {
+        let lanes = self.lanes();
+        let troubles = lanes.posts.iter().map(|post| post.trouble()).collect::<Option<Vec<_>>>()?;
+        let why = troubles.first()?;
+        Some(format!("model {} has no lane at work: {why}", self.name))
+    }
+
+    /// Refuses new work and names what still waits `reason`. What is returned tells when all lanes have ended:
+    /// those on duty, and those before them.
+    pub fn close(&self, reason: DropReason) -> Vec<TaskTracker> {
         self.scheduler.close().into_iter().for_each(|job| job.abandon(reason));
         let mut lanes = self.lanes();
         lanes.crew.close();
-        std::mem::take(&mut lanes.threads)
+        let mut all = std::mem::take(&mut lanes.before);
+        all.push(lanes.crew.clone());
+        all
     }
 
-    /// Refuses new work and names what still waits `reason`. What is returned tells when all lanes have ended.
+    /// Refuses new work and names what still waits `reason`. What is returned tells when the lanes on duty
+    /// have ended.
     pub fn retire(&self, reason: DropReason) -> TaskTracker {
         drop(self.close(reason));
         self.lanes().crew.clone()
@@ -229,13 +244,6 @@ impl Drop for Pipeline {
     }
 }
 
-/// Waits for a lane to end, and tells how it did if badly.
-pub fn report(lane: JoinHandle<()>) {
-    if lane.join().is_err() {
-        tracing::error!("an engine lane ended in a panic");
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, SystemTime};
@@ -247,8 +255,8 @@ mod tests {
     use crate::app::jobs::{Interest, Job, JobKey};
     use crate::camera::CameraId;
     use crate::detection::{Event, EventFilter, FrameDetections};
-    use crate::engine::Limits;
     use crate::engine::fake::{FakeEngine, Gate};
+    use crate::engine::{self, Limits};
     use crate::frame::{CaptureQuality, CaptureTime, Frame, Picture};
     use crate::ledger::Ledger;
     use crate::publisher::{self, Subscription};
@@ -290,12 +298,13 @@ mod tests {
         fn new(model: OpenModel) -> Self {
             let registry = Registry::new();
             let hub = Hub::new(Default::default(), publisher::Metrics::new(&registry).unwrap());
-            let metrics = Metrics {
-                engine: engine::Metrics::register(&registry).unwrap(),
+            let metrics = engine::Metrics::register(&registry).unwrap();
+            let common = Common {
+                supervisor: Supervisor::start(engine::Config::default(), metrics).unwrap(),
                 scheduler: scheduler::Metrics::register(&registry).unwrap(),
             };
             let events = hub.subscribe(EventFilter::default(), Vec::new());
-            let pipeline = Pipeline::start(model, &hub, &metrics).unwrap();
+            let pipeline = Pipeline::start(model, &hub, &common).unwrap();
             Self { pipeline, ledger: Arc::default(), events, sequence: 0 }
         }
 

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::thread::JoinHandle;
 
 use tokio_util::task::TaskTracker;
 
@@ -172,8 +171,8 @@ impl Router {
         Ok(pipeline.relieve(relief))
     }
 
-    /// Takes no further model, ends all lanes and returns the threads to wait for.
-    pub fn close(&self) -> Vec<JoinHandle<()>> {
+    /// Takes no further model and ends all lanes. What is returned tells when they have ended.
+    pub fn close(&self) -> Vec<TaskTracker> {
         let mut table = self.write();
         table.closed = true;
         table.pipelines.values().flat_map(|pipeline| pipeline.close(DropReason::Shutdown)).collect()

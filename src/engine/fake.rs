@@ -1,5 +1,7 @@
-//! An engine that does as it is told: find this, take that long, fail. For tests that need it to.
+//! An engine that does as it is told: find this, stand still, fail, panic. For tests that need it to.
 
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +18,20 @@ pub struct FakeEngine {
     rows: Vec<[f32; VALUES]>,
     error: Option<String>,
     gate: Option<Gate>,
+    faults: Vec<(RangeInclusive<usize>, Fault)>,
+    runs: Arc<AtomicUsize>,
+    opened: Arc<AtomicUsize>,
+}
+
+/// What goes wrong in a run.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// It panics.
+    Panic,
+    /// It stands still until the gate is opened, and then does as if nothing had been.
+    Hang(Gate),
+    /// It fails.
+    Error,
 }
 
 /// Holds every run of an engine until it is opened.
@@ -41,7 +57,8 @@ impl FakeEngine {
     /// An engine with input of (width, height) pixels, one lane and batch 1, that finds nothing.
     pub fn new(input: (u32, u32)) -> Self {
         let limits = Limits { max_batch: 1, preferred_batch: 1, max_queue_delay: Duration::ZERO, lanes: 1 };
-        Self { input, limits, rows: Vec::new(), error: None, gate: None }
+        let (runs, opened) = Default::default();
+        Self { input, limits, rows: Vec::new(), error: None, gate: None, faults: Vec::new(), runs, opened }
     }
 
     /// Finds these in every picture: x1, y1, x2, y2 in input pixels, score, class.
@@ -67,6 +84,22 @@ impl FakeEngine {
         self.gate = Some(gate);
         self
     }
+
+    /// Has a fault in these runs, counted from 1 over all lanes.
+    pub fn faulty(mut self, runs: RangeInclusive<usize>, fault: Fault) -> Self {
+        self.faults.push((runs, fault));
+        self
+    }
+
+    /// Runs begun so far, of all lanes and clones.
+    pub fn runs(&self) -> usize {
+        self.runs.load(Ordering::SeqCst)
+    }
+
+    /// Lanes opened so far, by all clones.
+    pub fn opened(&self) -> usize {
+        self.opened.load(Ordering::SeqCst)
+    }
 }
 
 impl Engine for FakeEngine {
@@ -79,6 +112,7 @@ impl Engine for FakeEngine {
     }
 
     fn open_lane(&self) -> Result<Box<dyn Lane>, EngineError> {
+        self.opened.fetch_add(1, Ordering::SeqCst);
         let size = self.input.0 as usize * self.input.1 as usize * 3 * self.limits.max_batch;
         Ok(Box::new(FakeLane { engine: self.clone(), input: vec![0; size], output: Vec::new() }))
     }
@@ -96,6 +130,13 @@ impl Lane for FakeLane {
     }
 
     fn infer(&mut self, batch: usize) -> Result<Rows<'_>, EngineError> {
+        let run = self.engine.runs.fetch_add(1, Ordering::SeqCst) + 1;
+        match self.engine.faults.iter().find(|(runs, _)| runs.contains(&run)).map(|(_, fault)| fault) {
+            Some(Fault::Panic) => panic!("run {run} is to panic"),
+            Some(Fault::Hang(gate)) => gate.pass(),
+            Some(Fault::Error) => return Err(EngineError::Run(format!("run {run} is to fail"))),
+            None => {}
+        }
         if let Some(gate) = &self.engine.gate {
             gate.pass();
         }

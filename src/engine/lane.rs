@@ -1,7 +1,8 @@
-//! The thread that owns a lane: take a batch, letterbox it, run it, hand each result back.
+//! A lane and what it takes to look at pictures with it: letterbox them, run them, read the rows.
+//!
+//! What does not belong here: threads, and what becomes of a lane that fails ([`post`](super::post)).
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Instant;
 
 use super::preprocess::{Letterbox, Preprocessor};
@@ -18,18 +19,6 @@ pub trait Job: Send {
     fn wants(&self, label: &str, score: f32) -> bool;
 }
 
-/// Where a lane's work comes from and goes to.
-pub trait Work: Send + 'static {
-    /// What is worked on.
-    type Job: Job;
-
-    /// Waits for the next batch; none ends the lane.
-    fn next(&mut self) -> Option<Vec<Self::Job>>;
-
-    /// Takes the result of one job.
-    fn done(&mut self, job: Self::Job, result: Result<Vec<Detection>, Arc<EngineError>>);
-}
-
 /// What a lane must know of its model.
 #[derive(Clone, Debug)]
 pub struct LaneModel {
@@ -43,25 +32,6 @@ impl From<&ModelInfo> for LaneModel {
     fn from(info: &ModelInfo) -> Self {
         Self { classes: info.classes.clone().into(), input: (info.input_width, info.input_height) }
     }
-}
-
-/// Runs `lane` on a thread of its own until `work` has no more.
-///
-/// # Errors
-/// The system has no thread to give.
-pub fn spawn<W: Work>(
-    name: String,
-    lane: Box<dyn Lane>,
-    model: LaneModel,
-    metrics: Metrics,
-    mut work: W,
-) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(name).spawn(move || {
-        let mut worker = Worker::new(lane, model, metrics);
-        while let Some(batch) = work.next() {
-            worker.run(batch, &mut work);
-        }
-    })
 }
 
 /// A lane with its scratch memory; also the way to look at pictures without a thread.
@@ -92,20 +62,11 @@ impl Worker {
         Ok(found.pop().unwrap_or_default())
     }
 
-    fn run<W: Work>(&mut self, batch: Vec<W::Job>, work: &mut W) {
-        let jobs: Vec<&W::Job> = batch.iter().collect();
-        match self.process(&jobs) {
-            Ok(found) => batch.into_iter().zip(found).for_each(|(job, found)| work.done(job, Ok(found))),
-            Err(error) => {
-                self.metrics.errors.inc();
-                tracing::error!(%error, batch = batch.len(), "the engine failed on a batch");
-                let error = Arc::new(error);
-                batch.into_iter().for_each(|job| work.done(job, Err(Arc::clone(&error))));
-            }
-        }
-    }
-
-    fn process<J: Job>(&mut self, batch: &[&J]) -> Result<Vec<Vec<Detection>>, EngineError> {
+    /// Looks at a batch; for each job what [`Worker::look`] would find.
+    ///
+    /// # Errors
+    /// See [`EngineError`]. Then there is no result for any of them.
+    pub fn process<J: Job>(&mut self, batch: &[&J]) -> Result<Vec<Vec<Detection>>, EngineError> {
         let (width, height) = self.model.input;
         let picture_bytes = width as usize * height as usize * 3;
         let start = Instant::now();

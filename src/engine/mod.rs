@@ -1,15 +1,17 @@
 //! The engine: batches of pictures in, detections out.
 //!
-//! [`Engine`] is a loaded model on a device; it opens [`Lane`]s, and a thread owns each
-//! ([`lane::spawn`]). A lane exposes the memory its input is read from, so that pictures are letterboxed
-//! straight into it.
+//! [`Engine`] is a loaded model on a device; it opens [`Lane`]s, and a thread owns each ([`post::Post`]). A
+//! lane exposes the memory its input is read from, so that pictures are letterboxed straight into it.
+//!
+//! A lane that panics or fails is opened anew by its thread, one that hangs by the
+//! [`supervisor`](supervisor::Supervisor), with another thread.
 //!
 //! The contract of the model: input uint8 `[N, H, W, 3]` RGB, output float32 `[N, K, V]` with `V >= 6`:
 //! x1, y1, x2, y2 in input pixels, score, class.
 
 use std::time::Duration;
 
-use prometheus::{Histogram, HistogramOpts, IntCounter, Registry};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 use crate::telemetry::SECONDS_BUCKETS;
 
@@ -17,15 +19,57 @@ pub mod check;
 pub mod fake;
 pub mod lane;
 pub mod onnx;
+pub mod post;
 pub mod preprocess;
 pub mod resize;
+pub mod supervisor;
 
 /// Settings of the engines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Runs side by side on a CPU, one thread each; 0 means one a core.
     pub lanes: usize,
+    /// A run that takes longer hangs: its lane is given up and another one opened. Warm-up is not meant.
+    #[serde(with = "humantime_serde")]
+    pub hang_timeout: Duration,
+    /// Hung lanes at a time, of all models, up to which new ones are opened in their place.
+    pub max_hung: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        // With the noticing and the opening, a lane is replaced within ten seconds.
+        Self { lanes: 0, hang_timeout: Duration::from_secs(8), max_hung: 4 }
+    }
+}
+
+impl Config {
+    /// Each lane holds a copy of the model's working memory; more than this is a slip of the hand.
+    const MAX_LANES: usize = 256;
+    /// A computer under load may stand still for shorter times than this.
+    const MIN_HANG_TIMEOUT: Duration = Duration::from_millis(50);
+
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// The setting that cannot be accepted, and what would be right.
+    pub fn validate(&self) -> Result<(), String> {
+        if self.lanes > Self::MAX_LANES {
+            return Err(format!(
+                "lanes: {} is more than {}; 0 means one a core",
+                self.lanes,
+                Self::MAX_LANES
+            ));
+        }
+        if self.hang_timeout < Self::MIN_HANG_TIMEOUT {
+            return Err("hang_timeout: must be 50ms at least; 8s suits slow machines too".into());
+        }
+        if self.max_hung == 0 || self.max_hung > Self::MAX_LANES {
+            return Err(format!("max_hung: {} is not a number from 1 to {}", self.max_hung, Self::MAX_LANES));
+        }
+        Ok(())
+    }
 }
 
 /// Why an engine cannot be made or fails at work.
@@ -52,6 +96,12 @@ pub enum EngineError {
     /// A run failed.
     #[error("inference failed: {0}")]
     Run(String),
+    /// A run panicked.
+    #[error("the engine panicked ({0}) and is started anew; try again in a moment")]
+    Panicked(String),
+    /// A run did not end.
+    #[error("the engine hung for more than {}; it was given up and is started anew", humantime::format_duration(*.0))]
+    Hung(Duration),
     /// The output is not what the model's metadata promise.
     #[error("the model's output has shape {got:?}, expected [{batch}, K, 6 or more]")]
     Output {
@@ -138,9 +188,38 @@ pub struct Metrics {
     preprocess_seconds: Histogram,
     infer_seconds: Histogram,
     errors: IntCounter,
+    restarts: IntCounterVec,
+    hung: IntGauge,
+}
+
+/// Why a lane is opened anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// It panicked.
+    Panic,
+    /// A run did not end.
+    Hang,
+    /// It failed several times in a row, or could not be opened anew.
+    Error,
+}
+
+impl Cause {
+    const ALL: [Self; 3] = [Self::Panic, Self::Hang, Self::Error];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Panic => "panic",
+            Self::Hang => "hang",
+            Self::Error => "error",
+        }
+    }
 }
 
 impl Metrics {
+    fn count_restart(&self, cause: Cause) {
+        self.restarts.with_label_values(&[cause.as_str()]).inc();
+    }
+
     /// Registers the engine's metrics.
     ///
     /// # Errors
@@ -153,10 +232,18 @@ impl Metrics {
             preprocess_seconds: histogram("centerx_preprocess_seconds", "Time to letterbox one batch.")?,
             infer_seconds: histogram("centerx_infer_seconds", "Time to run the network over one batch.")?,
             errors: IntCounter::new("centerx_engine_errors_total", "Batches the engine failed on.")?,
+            restarts: IntCounterVec::new(
+                Opts::new("centerx_engine_restarts_total", "Times a lane had to be opened anew, by cause."),
+                &["cause"],
+            )?,
+            hung: IntGauge::new("centerx_engine_hung_lanes", "Lanes that were given up and still hang.")?,
         };
+        Cause::ALL.iter().for_each(|cause| metrics.restarts.with_label_values(&[cause.as_str()]).reset());
         registry.register(Box::new(metrics.preprocess_seconds.clone()))?;
         registry.register(Box::new(metrics.infer_seconds.clone()))?;
         registry.register(Box::new(metrics.errors.clone()))?;
+        registry.register(Box::new(metrics.restarts.clone()))?;
+        registry.register(Box::new(metrics.hung.clone()))?;
         Ok(metrics)
     }
 }
