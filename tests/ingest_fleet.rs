@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ use centerx::ledger::DropReason;
 #[path = "support/watching.rs"]
 mod watching;
 
-use watching::{Watching, camera, quick, spec};
+use watching::{SICK, Watching, camera, quick, spec};
 
 const BALL: &str = "test://ball?width=160&height=120&fps=20";
 
@@ -83,6 +84,54 @@ fn ids_are_unique_and_config_cameras_read_only() {
     let refused = watching.block_on(watching.fleet.add(bad, CameraOrigin::Api));
     assert!(matches!(refused, Err(CameraError::Invalid(error)) if error.field == "max_fps"));
     assert_eq!(watching.fleet.list().len(), 1);
+}
+
+/// A well camera and one that the sink is to panic over, both at work.
+fn well_and_sick(sick: &str) -> Watching {
+    let watching = Watching::new(quick());
+    watching.add("well", BALL);
+    watching.add(SICK, sick);
+    watching.wait_frames("well", 2, 10.0);
+    watching
+}
+
+/// The well camera lost nothing to the other one's panics.
+fn check_well(watching: &Watching) {
+    watching.wait_frames_after(watching.frames(), "well", 3, 10.0);
+    let well = watching.view("well");
+    assert_eq!((well.reconnects, well.balance.total_dropped()), (0, 0));
+    watching.remove(SICK);
+}
+
+#[test]
+fn a_camera_whose_task_panics_is_watched_again_and_the_others_all_along() {
+    // Nothing listens there: one state follows the other.
+    let watching = well_and_sick("rtsp://127.0.0.1:1/none");
+    watching.wait_state(SICK, CameraState::Backoff, 10.0);
+    // The first panics in its task, the second while that is told.
+    watching.sink.states_to_panic_over.store(2, Ordering::SeqCst);
+    watching.wait("two panics", 20.0, |_| {
+        (watching.sink.states_to_panic_over.load(Ordering::SeqCst) == 0).then_some(())
+    });
+    let again = "trying rtsp://127.0.0.1:1/none again after: watching it panicked";
+    watching.wait("it is tried again", 30.0, |record| {
+        record.states.iter().any(|(_, status)| status.reason.starts_with(again)).then_some(())
+    });
+    assert_eq!(watching.metric("centerx_camera_panics_total"), 1.0);
+    check_well(&watching);
+}
+
+#[test]
+fn a_camera_whose_streaming_thread_panics_is_connected_anew_and_the_others_all_along() {
+    let watching = well_and_sick(BALL);
+    watching.wait_frames(SICK, 2, 10.0);
+    let states = watching.states();
+    watching.sink.frames_to_panic_over.store(1, Ordering::SeqCst);
+    let told = watching.wait_state_after(states, SICK, CameraState::Backoff, 10.0);
+    assert!(told.reason.contains("led to a panic"), "{told:?}");
+    watching.wait_frames_after(watching.frames(), SICK, 3, 10.0);
+    assert_eq!(watching.view(SICK).balance.dropped(DropReason::Lost), 1, "the one that was panicked over");
+    check_well(&watching);
 }
 
 #[test]

@@ -253,7 +253,8 @@ impl Inner {
         self.sink.state_changed(&id, &camera.status());
         let (orders, receiver) = watch::channel(Order { spec, epoch: 0 });
         let watcher =
-            Watcher::new(Arc::clone(&self.config), Arc::clone(&self.source), Arc::clone(&camera), receiver);
+            Watcher::new(Arc::clone(&self.config), Arc::clone(&self.source), Arc::clone(&camera), receiver)
+                .counting(self.metrics.panics.clone());
         let handle = self.runtime.spawn(watcher.run());
         changes.tasks.insert(id, Task { orders, handle });
         camera

@@ -1,9 +1,12 @@
 //! Where a connection hands over what it has, and where the camera's task reads how it fares.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::Notify;
+
+use crate::camera::FailureKind;
 
 use super::source::{Decoded, Failure};
 use super::watched::Watched;
@@ -42,7 +45,13 @@ impl Link {
         progress.last_picture = Some(Instant::now());
         let news = progress.size.replace(size) != Some(size);
         drop(progress);
-        self.camera.enter(self.connection, decoded);
+        // Whoever called may be no Rust that a panic could pass through.
+        let entering = AssertUnwindSafe(|| self.camera.enter(self.connection, decoded));
+        if catch_unwind(entering).is_err() {
+            let message =
+                "a frame of it led to a panic, which is a fault in centerx; please report it with the log";
+            return self.end(Err(Failure::new(FailureKind::Other, message)));
+        }
         if news {
             self.news.notify_one();
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use prometheus::core::{Collector, Desc};
-use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGaugeVec, Opts, Registry, proto};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, proto};
 
 use crate::camera::{CameraId, CameraState, FailureKind};
 use crate::ledger::DropReason;
@@ -31,6 +31,7 @@ impl Roster {
 pub struct Metrics {
     pub(super) roster: Roster,
     pub(super) decode_seconds: Histogram,
+    pub(super) panics: IntCounter,
 }
 
 impl Metrics {
@@ -47,9 +48,14 @@ impl Metrics {
             .buckets(SECONDS_BUCKETS.to_vec()),
         )?;
         registry.register(Box::new(decode_seconds.clone()))?;
+        let panics = IntCounter::new(
+            "centerx_camera_panics_total",
+            "Panics in cameras' tasks; each was started anew.",
+        )?;
+        registry.register(Box::new(panics.clone()))?;
         let roster = Roster::default();
         registry.register(Box::new(Cameras { roster: roster.clone(), descriptions: describe()? }))?;
-        Ok(Self { roster, decode_seconds })
+        Ok(Self { roster, decode_seconds, panics })
     }
 }
 

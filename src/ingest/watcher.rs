@@ -1,12 +1,16 @@
-//! The task of one camera: `run` retries for ever, `run_once` connects, watches and fails.
+//! The task of one camera: `run` outlives panics, `keep_watching` retries for ever, `run_once` connects,
+//! watches and fails.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use futures_util::FutureExt as _;
+use prometheus::IntCounter;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::camera::{CameraSpec, CameraState, CameraStatus, FailureKind, SourceKind};
 
@@ -38,6 +42,7 @@ pub(super) struct Watcher {
     failure: Option<Failure>,
     /// Whether the camera's host could not be reached the last time.
     unreachable: bool,
+    panics: Option<IntCounter>,
 }
 
 /// How a run ended.
@@ -58,10 +63,45 @@ impl Watcher {
     ) -> Self {
         let backoff = Backoff::new(config.backoff_min, config.backoff_max);
         let connector = Connector::new(source, &config);
-        Self { config, connector, camera, orders, backoff, failure: None, unreachable: false }
+        Self { config, connector, camera, orders, backoff, failure: None, unreachable: false, panics: None }
+    }
+
+    /// Counts panics there.
+    pub(super) fn counting(self, panics: IntCounter) -> Self {
+        Self { panics: Some(panics), ..self }
     }
 
     pub(super) async fn run(mut self) {
+        while AssertUnwindSafe(self.keep_watching()).catch_unwind().await.is_err() {
+            self.recover().await;
+        }
+    }
+
+    /// After a panic: shuts the gate, tells of it, and waits as after any other failure.
+    async fn recover(&mut self) {
+        self.camera.disconnect();
+        self.panics.iter().for_each(IntCounter::inc);
+        let failure = Failure::new(
+            FailureKind::Other,
+            "watching it panicked, which is a fault in centerx; please report it with the log",
+        );
+        let wait = self.backoff.next(random());
+        error!(camera = %self.camera.id, retry_in = ?wait, "{failure}");
+        self.failure = Some(failure.clone());
+        self.unreachable = false;
+        let epoch = self.orders.borrow().epoch;
+        // Telling may be just what panics.
+        let telling = || self.tell(epoch, CameraState::Backoff, failure.message, Some(wait));
+        let _ = catch_unwind(AssertUnwindSafe(telling));
+        tokio::select! {
+            biased;
+            () = self.ordered() => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+        self.camera.count_retry(FailureKind::Other);
+    }
+
+    async fn keep_watching(&mut self) {
         while self.orders.has_changed().is_ok() {
             let Order { spec, epoch } = self.orders.borrow_and_update().clone();
             if !spec.enabled {

@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -43,6 +44,21 @@ pub struct Recorder {
     changed: Condvar,
     /// Whoever holds it holds up all streaming threads, as a decoder without processor time is held up.
     pub held_up: Mutex<()>,
+    /// The sink panics over the next so many frames of the camera named so.
+    pub frames_to_panic_over: AtomicUsize,
+    /// The sink panics over the next so many states of the camera named so.
+    pub states_to_panic_over: AtomicUsize,
+}
+
+/// The camera whose frames and states the sink may panic over.
+pub const SICK: &str = "sick";
+
+/// Panics if it is the sick camera's and so many are left.
+fn panic_over(camera: &CameraId, left: &AtomicUsize) {
+    let one_less = |left: usize| left.checked_sub(1);
+    if camera.as_str() == SICK && left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok() {
+        panic!("the sink is to panic");
+    }
 }
 
 impl Recorder {
@@ -59,6 +75,7 @@ impl Recorder {
 impl Sink for Recorder {
     fn offer(&self, frame: Frame) {
         drop(self.held_up.lock());
+        panic_over(&frame.camera, &self.frames_to_panic_over);
         let luma = frame.picture.plane(0);
         let seen = Seen {
             camera: frame.camera.clone(),
@@ -80,6 +97,7 @@ impl Sink for Recorder {
     }
 
     fn state_changed(&self, id: &CameraId, status: &Arc<CameraStatus>) {
+        panic_over(id, &self.states_to_panic_over);
         self.enter(|record| record.states.push((id.clone(), Arc::clone(status))));
     }
 
