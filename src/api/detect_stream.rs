@@ -3,10 +3,11 @@
 //! The task never waits for the client to take an answer while it holds what others wait for (a place, a
 //! decoder, the stream's slot at the scheduler): a client that does not read stops its own stream only.
 
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{FutureExt as _, Stream, StreamExt, stream};
 use prost_types::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -15,7 +16,7 @@ use tonic::{Code, Status};
 use super::backend::{Backend, Choice, DetectError, Pending, PictureStream};
 use super::convert_frames::{answer, choice, raw_picture};
 use super::detections::MAX_PICTURE_BYTES;
-use super::observe::{Metrics, OpenStream};
+use super::observe::{Metrics, OpenStream, panicked};
 use super::places::{Places, placed};
 use super::status::{invalid, of_detection, shutting_down};
 use super::v1;
@@ -94,13 +95,15 @@ where
 {
     async fn run(mut self) {
         let answers = self.answers.clone();
-        tokio::select! {
+        let reading = AssertUnwindSafe(self.read()).catch_unwind();
+        let ended = tokio::select! {
             // The client hung up, or the stream has had its last word.
-            () = answers.closed() => {}
-            ended = self.read() => if let Err(status) = ended {
-                // Nobody is left to be told, if that fails.
-                let _ = answers.send(Err(status)).await;
-            }
+            () = answers.closed() => return,
+            ended = reading => ended,
+        };
+        if let Err(status) = ended.unwrap_or_else(|_| Err(panicked())) {
+            // Nobody is left to be told, if that fails.
+            let _ = answers.send(Err(status)).await;
         }
     }
 

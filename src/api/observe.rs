@@ -1,6 +1,7 @@
 //! Every call passes here: it is counted by method and code, and its answer is due in time.
 
 use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -11,6 +12,7 @@ use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::middleware::Next;
 use axum::response::Response;
+use futures_util::FutureExt as _;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
 use prost::Message;
@@ -110,8 +112,11 @@ fn method_paths(descriptors: &[u8]) -> Vec<String> {
 /// Runs one call. The time limit covers the request's arrival and the beginning of its answer, not a stream.
 pub(super) async fn observe(State(observer): State<Observer>, request: Request, next: Next) -> Response {
     let mut call = observer.begin(request.uri().path());
-    let response = match tokio::time::timeout(observer.timeout, next.run(request)).await {
-        Ok(response) => response,
+    // A connection carries many calls: one that panics is not to end the others.
+    let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
+    let response = match tokio::time::timeout(observer.timeout, answer).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(_)) => panicked().into_http(),
         Err(_) => {
             let seconds = observer.timeout.as_secs_f32();
             Status::deadline_exceeded(format!("no answer within {seconds} s")).into_http()
@@ -119,6 +124,11 @@ pub(super) async fn observe(State(observer): State<Observer>, request: Request, 
     };
     call.read(response.headers());
     response.map(|body| Body::new(Observed { body, call }))
+}
+
+/// How a call ends that met a fault of ours; the panic itself is in the log.
+pub(super) fn panicked() -> Status {
+    Status::internal("the call panicked, which is a fault in centerx; please report it with the server's log")
 }
 
 /// One call, counted when it is let go.

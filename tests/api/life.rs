@@ -155,3 +155,20 @@ fn an_unknown_key_is_a_config_error() {
     let config: Config = toml::from_str("drain = '2s'\npictures = 3").unwrap();
     assert_eq!((config.drain, config.pictures.get()), (Duration::from_secs(2), 3));
 }
+
+#[tokio::test]
+async fn a_call_that_panics_is_internal_and_the_connection_goes_on() {
+    use v1::camera_service_client::CameraServiceClient;
+    let server = Running::start().await;
+    let channel = server.channel().await;
+    let mut health = HealthClient::new(channel.clone());
+    let mut watched = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    watched.message().await.unwrap().unwrap();
+    let ask = v1::GetCameraRequest { id: "panic".into() };
+    let status = CameraServiceClient::new(channel).get_camera(ask).await.unwrap_err();
+    assert!(status.code() == Code::Internal && status.message().contains("panicked"), "{status:?}");
+    // The other call of the connection hears on.
+    *server.backend.not_ready.lock().unwrap() = Some("the engine warms up".into());
+    server.health.refresh().await;
+    assert_eq!(watched.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+}
