@@ -23,6 +23,7 @@ pub mod model;
 mod output;
 pub mod runtime;
 pub mod serve;
+mod systemd;
 pub mod watch;
 
 /// Streaming video detection server: many cameras in, one fused CenterNet, detections out over gRPC.

@@ -11,7 +11,7 @@ use crate::app::{App, models};
 use crate::camera::{CameraId, CameraSpec, CameraUrl};
 use crate::config::{Config, ConfigError, ModelConfig};
 
-use super::{UsageError, memory, output};
+use super::{UsageError, memory, output, systemd};
 
 /// Exit code after a second signal.
 const INTERRUPTED: i32 = 130;
@@ -136,10 +136,13 @@ async fn serve(config: Config, models: Vec<crate::app::LoadedModel>) -> anyhow::
         seconds = format!("{:.2}", begin.elapsed().as_secs_f64()),
         "ready"
     );
+    systemd::ready();
+    let signs_of_life = systemd::keep_telling(std::sync::Arc::clone(app.server()));
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
+    systemd::stopping();
     tracing::info!("shutting down; once more to exit at once");
     tokio::spawn(async move {
         tokio::select! {
@@ -150,6 +153,9 @@ async fn serve(config: Config, models: Vec<crate::app::LoadedModel>) -> anyhow::
     });
     if !app.shutdown().await {
         tracing::warn!("not everything was done in time; the rest was abandoned");
+    }
+    if let Some(task) = signs_of_life {
+        task.abort();
     }
     Ok(())
 }

@@ -33,6 +33,7 @@ mod process;
 #[path = "../support/rtsp_camera/mod.rs"]
 mod rtsp_camera;
 mod streams;
+mod systemd;
 
 use files::{python, sample};
 use process::{ServerProcess, errors, run};

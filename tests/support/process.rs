@@ -55,10 +55,15 @@ pub struct ServerProcess {
 impl ServerProcess {
     /// Starts a server on free ports and waits until it says that it is ready.
     pub fn start(data_dir: &Path, arguments: &[&str]) -> Self {
+        Self::start_in(data_dir, arguments, &[])
+    }
+
+    /// As [`ServerProcess::start`], with these variables in its environment.
+    pub fn start_in(data_dir: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let begin = Instant::now();
         let mut command = centerx(&["serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
-        command.arg("--data-dir").arg(data_dir).args(arguments);
+        command.arg("--data-dir").arg(data_dir).args(arguments).envs(environment.iter().copied());
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the server starts");
         let stderr = child.stderr.take().expect("piped");
         let (send, lines) = sync_channel(4096);
