@@ -138,7 +138,7 @@ pub struct EventFilter {
 }
 
 /// What is known of a served model.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ModelInfo {
     /// The name cameras refer to it by.
     pub name: Arc<str>,

@@ -8,36 +8,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use centerx::api::backend::{Backend, DetectError, DetectRequest};
-use centerx::app::{App, LoadedModel};
+use centerx::app::App;
 use centerx::camera::{CameraError, CameraId, CameraOrigin, CameraSpec, CameraUrl};
-use centerx::config::Config;
-use centerx::detection::{Event, EventFilter, ModelInfo};
+use centerx::detection::{Event, EventFilter};
 use centerx::engine::Limits;
 use centerx::engine::fake::{FakeEngine, Gate};
 use centerx::frame::Picture;
 use centerx::ledger::{Balance, DropReason};
 use futures_util::StreamExt;
 
+#[path = "support/fake_server.rs"]
+mod fake_server;
+
+use fake_server::balances;
+
 const PATIENCE: Duration = Duration::from_secs(20);
 const PERSON: [f32; 6] = [8.0, 8.0, 16.0, 16.0, 0.9, 0.0];
-
-fn model(engine: FakeEngine) -> Vec<LoadedModel> {
-    let info = ModelInfo {
-        name: "coco".into(),
-        family: "ttf".into(),
-        classes: vec!["person".into(), "car".into()],
-        landmarks: Vec::new(),
-        skeleton: Vec::new(),
-        input_width: 64,
-        input_height: 64,
-        top_k: 1,
-        engine: "fake".into(),
-        source: String::new(),
-        license: String::new(),
-        sha256: String::new(),
-    };
-    vec![LoadedModel { info, engine: Box::new(engine) }]
-}
 
 fn camera(id: &str, fps: u32) -> CameraSpec {
     let url = CameraUrl::parse(&format!("test://ball?width=64&height=64&fps={fps}")).unwrap();
@@ -47,29 +33,12 @@ fn camera(id: &str, fps: u32) -> CameraSpec {
 /// A server with these cameras; its folder goes with it.
 async fn start(engine: FakeEngine, cameras: Vec<CameraSpec>) -> (App, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    let mut config = Config::default();
-    config.data_dir = folder.path().to_owned();
-    config.grpc.listen = ([127, 0, 0, 1], 0).into();
-    config.http.listen = ([127, 0, 0, 1], 0).into();
-    let app = App::start(config, model(engine)).await.unwrap();
+    let models = vec![fake_server::model(engine, &["person", "car"])];
+    let app = App::start(fake_server::config(folder.path()), models).await.unwrap();
     for camera in cameras {
         app.server().add(camera, CameraOrigin::Api).await.unwrap();
     }
     (app, folder)
-}
-
-/// Every camera's books, checked.
-fn balances(app: &App) -> Vec<Balance> {
-    let balances: Vec<_> = app.server().cameras().into_iter().map(|view| view.balance).collect();
-    for balance in &balances {
-        assert_eq!(
-            balance.received,
-            balance.published + balance.total_dropped() + balance.in_flight,
-            "{balance:?}"
-        );
-        assert_eq!(balance.dropped(DropReason::Lost), 0, "{balance:?}");
-    }
-    balances
 }
 
 /// Looks at the books again and again until they are as wanted.

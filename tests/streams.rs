@@ -8,41 +8,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use centerx::api::backend::{Backend, Choice, DetectError, DetectRequest, Pending, PictureStream};
-use centerx::app::{App, LoadedModel};
-use centerx::config::Config;
-use centerx::detection::ModelInfo;
+use centerx::app::App;
 use centerx::engine::Limits;
 use centerx::engine::fake::{FakeEngine, Gate};
 use centerx::frame::Picture;
 use futures_util::FutureExt;
+
+#[path = "support/fake_server.rs"]
+mod fake_server;
 
 const PERSON: [f32; 6] = [8.0, 8.0, 16.0, 16.0, 0.9, 0.0];
 
 /// A server whose engine has one lane, takes batches of up to eight, and holds each at `gate`.
 async fn start(gate: &Gate) -> (App, tempfile::TempDir) {
     let data = tempfile::tempdir().unwrap();
-    let mut config = Config::default();
-    config.data_dir = data.path().into();
-    config.grpc.listen = ([127, 0, 0, 1], 0).into();
-    config.http.listen = ([127, 0, 0, 1], 0).into();
     let limits = Limits { max_batch: 8, preferred_batch: 1, max_queue_delay: Duration::ZERO, lanes: 1 };
     let engine = FakeEngine::new((64, 64)).finds(vec![PERSON]).limited(limits).held_by(gate.clone());
-    let info = ModelInfo {
-        name: "coco".into(),
-        family: "ttf".into(),
-        classes: vec!["person".into(), "car".into()],
-        landmarks: Vec::new(),
-        skeleton: Vec::new(),
-        input_width: 64,
-        input_height: 64,
-        top_k: 1,
-        engine: "fake".into(),
-        source: String::new(),
-        license: String::new(),
-        sha256: String::new(),
-    };
-    let models = vec![LoadedModel { info, engine: Box::new(engine) }];
-    (App::start(config, models).await.unwrap(), data)
+    let models = vec![fake_server::model(engine, &["person", "car"])];
+    (App::start(fake_server::config(data.path()), models).await.unwrap(), data)
 }
 
 fn picture() -> Arc<Picture> {

@@ -9,10 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use centerx::api::backend::{Backend, Choice, DetectError, DetectRequest, EventStream};
-use centerx::app::{App, LoadedModel};
+use centerx::app::App;
 use centerx::camera::{CameraId, CameraOrigin, CameraSpec, CameraUrl};
-use centerx::config::Config;
-use centerx::detection::{Event, EventFilter, FrameDetections, ModelInfo};
+use centerx::detection::{Event, EventFilter, FrameDetections};
 use centerx::engine::Limits;
 use centerx::engine::fake::{FakeEngine, Fault, Gate};
 use centerx::frame::Picture;
@@ -22,6 +21,11 @@ use tonic::transport::Endpoint;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
+
+#[path = "support/fake_server.rs"]
+mod fake_server;
+
+use fake_server::balances;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const PERSON: [f32; 6] = [8.0, 8.0, 16.0, 16.0, 0.9, 0.0];
@@ -44,27 +48,10 @@ impl Yard {
     /// A server with this engine and cameras of 30 frames a second.
     async fn start(engine: FakeEngine, hang_timeout: Duration, cameras: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut config = Config::default();
-        config.data_dir = folder.path().to_owned();
-        config.grpc.listen = ([127, 0, 0, 1], 0).into();
-        config.http.listen = ([127, 0, 0, 1], 0).into();
+        let mut config = fake_server::config(folder.path());
         config.engine.hang_timeout = hang_timeout;
         config.engine.max_hung = 2;
-        let info = ModelInfo {
-            name: "coco".into(),
-            family: "ttf".into(),
-            classes: vec!["person".into()],
-            landmarks: Vec::new(),
-            skeleton: Vec::new(),
-            input_width: 64,
-            input_height: 64,
-            top_k: 1,
-            engine: "fake".into(),
-            source: String::new(),
-            license: String::new(),
-            sha256: String::new(),
-        };
-        let model = LoadedModel { info, engine: Box::new(engine.clone()) };
+        let model = fake_server::model(engine.clone(), &["person"]);
         let app = App::start(config, vec![model]).await.unwrap();
         for id in cameras {
             let url = CameraUrl::parse("test://ball?width=64&height=64&fps=30").unwrap();
@@ -76,12 +63,7 @@ impl Yard {
 
     /// Every camera's books, checked.
     fn books(&self) -> Vec<Balance> {
-        let books: Vec<_> = self.app.server().cameras().into_iter().map(|view| view.balance).collect();
-        for book in &books {
-            assert_eq!(book.received, book.published + book.total_dropped() + book.in_flight, "{book:?}");
-            assert_eq!(book.dropped(DropReason::Lost), 0, "{book:?}");
-        }
-        books
+        balances(&self.app)
     }
 
     async fn until(&self, what: &str, wanted: impl Fn(&Self) -> bool) {

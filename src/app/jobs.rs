@@ -231,20 +231,7 @@ mod tests {
     use super::*;
 
     fn model() -> ModelInfo {
-        ModelInfo {
-            name: "coco".into(),
-            family: "ttf".into(),
-            classes: vec!["person".into(), "car".into()],
-            landmarks: Vec::new(),
-            skeleton: Vec::new(),
-            input_width: 512,
-            input_height: 512,
-            top_k: 100,
-            engine: "fake".into(),
-            source: String::new(),
-            license: String::new(),
-            sha256: String::new(),
-        }
+        ModelInfo { name: "coco".into(), classes: vec!["person".into(), "car".into()], ..Default::default() }
     }
 
     #[test]

@@ -298,8 +298,6 @@ fn model_view(name: &str, source: &str) -> ModelView {
             name: name.into(),
             family: "ttf".into(),
             classes: CLASSES.map(Into::into).to_vec(),
-            landmarks: Vec::new(),
-            skeleton: Vec::new(),
             input_width: 512,
             input_height: 512,
             top_k: 100,
@@ -307,6 +305,7 @@ fn model_view(name: &str, source: &str) -> ModelView {
             source: "tests".into(),
             license: "MIT".into(),
             sha256: "00".repeat(32),
+            ..Default::default()
         },
         loaded_from: source.into(),
         is_default: name == "coco",
