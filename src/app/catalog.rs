@@ -21,8 +21,9 @@ use crate::publisher::Hub;
 
 use super::model_store::{ModelStore, Models, StoredModel};
 use super::models::check_name;
+use super::open_model::OpenModel;
 use super::opener::Opener;
-use super::pipeline::{self, OpenModel, Pipeline};
+use super::pipeline::{self, Pipeline};
 use super::router::{LacksClasses, Router};
 
 /// Models served at a time: each holds its weights once a lane.

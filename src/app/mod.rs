@@ -26,6 +26,7 @@ pub mod inspect;
 pub mod jobs;
 pub mod model_store;
 pub mod models;
+pub mod open_model;
 pub mod opener;
 mod pictures;
 pub mod pipeline;

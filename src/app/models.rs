@@ -12,7 +12,7 @@ use crate::model;
 
 use super::LoadedModel;
 use super::model_store::Models;
-use super::pipeline::OpenModel;
+use super::open_model::OpenModel;
 
 /// Loads every model of the config into ONNX Runtime.
 ///

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::models::Loader;
-use super::pipeline::OpenModel;
+use super::open_model::OpenModel;
 
 /// Models that may wait for the thread; callers of more wait with them.
 const WAITING: usize = 16;

@@ -8,17 +8,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tokio_util::task::TaskTracker;
 
 use crate::detection::ModelInfo;
+use crate::engine::EngineError;
 use crate::engine::lane::LaneModel;
 use crate::engine::post::{Equipment, Post};
 use crate::engine::supervisor::Supervisor;
-use crate::engine::{Engine, EngineError, Lane};
 use crate::ledger::DropReason;
 use crate::publisher::Hub;
 use crate::scheduler::queue::BatchPolicy;
 use crate::scheduler::{self, Crew, Scheduler};
 
-use super::LoadedModel;
 use super::jobs::{JobScheduler, LaneWork};
+use super::open_model::{OpenModel, Serving};
 
 /// What all pipelines share.
 #[derive(Clone)]
@@ -27,51 +27,6 @@ pub struct Common {
     pub supervisor: Supervisor,
     /// What the schedulers measure.
     pub scheduler: scheduler::Metrics,
-}
-
-/// A model whose lanes are open, warm and checked, but have no threads yet.
-pub struct OpenModel {
-    serving: Arc<Serving>,
-    policy: BatchPolicy,
-    engine: Arc<dyn Engine>,
-    lanes: Vec<Box<dyn Lane>>,
-}
-
-/// What a pipeline serves.
-#[derive(Debug)]
-pub struct Serving {
-    /// What is known of the model.
-    pub info: Arc<ModelInfo>,
-    /// What it was loaded from: a pulled model's name or a path.
-    pub source: String,
-}
-
-impl OpenModel {
-    /// Opens every lane of a model that was loaded from `source`. Takes a core for a second or more.
-    ///
-    /// # Errors
-    /// A lane that cannot be opened.
-    pub fn open(model: LoadedModel, source: String) -> Result<Self, EngineError> {
-        let limits = model.engine.limits();
-        let policy = BatchPolicy {
-            max_batch: limits.max_batch,
-            preferred_batch: limits.preferred_batch,
-            max_queue_delay: limits.max_queue_delay,
-        };
-        let lanes = (0..limits.lanes).map(|_| model.engine.open_lane()).collect::<Result<_, _>>()?;
-        let serving = Arc::new(Serving { info: Arc::new(model.info), source });
-        Ok(Self { serving, policy, engine: model.engine.into(), lanes })
-    }
-
-    /// What is known of the model.
-    pub fn info(&self) -> &ModelInfo {
-        &self.serving.info
-    }
-
-    /// What it was loaded from.
-    pub fn source(&self) -> &str {
-        &self.serving.source
-    }
 }
 
 /// A model at work.
@@ -252,6 +207,7 @@ mod tests {
     use prometheus::Registry;
 
     use super::*;
+    use crate::app::LoadedModel;
     use crate::app::jobs::{Interest, Job, JobKey};
     use crate::camera::CameraId;
     use crate::detection::{Event, EventFilter, FrameDetections};
@@ -266,17 +222,11 @@ mod tests {
     fn info(classes: &[&str]) -> ModelInfo {
         ModelInfo {
             name: "yard".into(),
-            family: "ttf".into(),
             classes: classes.iter().map(|&class| class.into()).collect(),
-            landmarks: Vec::new(),
-            skeleton: Vec::new(),
             input_width: SIDE,
             input_height: SIDE,
             top_k: 1,
-            engine: "fake".into(),
-            source: String::new(),
-            license: String::new(),
-            sha256: String::new(),
+            ..Default::default()
         }
     }
 

@@ -125,7 +125,7 @@ impl<'a> Network<'a> {
                 (&own, "the detector")
             }
         };
-        let heads = present(recipe).map(|head| head.value.as_str());
+        let heads = recipe.heads.all().map(|head| head.value.as_str());
         let tapped = tap(model, &input, &heads.collect::<Vec<_>>()).with_context(|| whose.to_owned())?;
         let session = runtime.session(&tapped.model.encode_to_vec(), 1);
         let session = session.with_context(|| format!("{whose} does not load with its heads as outputs"))?;
@@ -159,11 +159,6 @@ impl<'a> Network<'a> {
         let regressions = regressions.map(|head| head.as_ref().map(&mut value_of).transpose());
         Ok(HeadValues { heatmap, regressions: regressions.collect::<anyhow::Result<_>>()? })
     }
-}
-
-/// The heads that the network has.
-fn present(recipe: &Recipe) -> impl Iterator<Item = &Head> {
-    std::iter::once(&recipe.heads.heatmap).chain(recipe.heads.regressions.iter().flatten())
 }
 
 struct HeadValues {
