@@ -21,6 +21,7 @@ pub mod eval;
 mod memory;
 pub mod model;
 mod output;
+mod progress;
 pub mod runtime;
 pub mod serve;
 mod systemd;

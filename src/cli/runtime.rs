@@ -1,12 +1,9 @@
 //! `centerx runtime`: fetch and find ONNX Runtime's library.
 
-use std::io::{self, IsTerminal};
-use std::time::Duration;
-
 use clap::{Args, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::output;
+use super::progress::Progress;
 use crate::model::runtime;
 
 /// Fetch or find ONNX Runtime's library, which runs models on the CPU.
@@ -50,36 +47,5 @@ impl RuntimeArgs {
         };
         output::line(path.display())?;
         Ok(())
-    }
-}
-
-/// What is going on, on standard error: a spinner with the time on a terminal, a line a step elsewhere.
-pub(super) struct Progress {
-    spinner: Option<ProgressBar>,
-}
-
-impl Progress {
-    pub fn start() -> Self {
-        let spinner = io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}");
-            ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
-        });
-        Self { spinner }
-    }
-
-    pub fn step(&self, step: &str) {
-        match &self.spinner {
-            Some(spinner) => {
-                spinner.set_message(step.to_owned());
-                spinner.enable_steady_tick(Duration::from_millis(100));
-            }
-            None => eprintln!("{step}"),
-        }
-    }
-
-    pub fn end(&self) {
-        if let Some(spinner) = &self.spinner {
-            spinner.finish_and_clear();
-        }
     }
 }

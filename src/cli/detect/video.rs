@@ -2,9 +2,7 @@
 
 use std::path::Path;
 
-use indicatif::{ProgressBar, ProgressStyle};
-
-use crate::cli::output;
+use crate::cli::{output, progress};
 use crate::detection::Detection;
 use crate::engine::preprocess::{Letterbox, Preprocessor};
 use crate::frame::Picture;
@@ -17,7 +15,7 @@ use super::{Detector, Settings, draw};
 pub fn detect(detector: &mut Detector, path: &Path, settings: &Settings<'_>) -> anyhow::Result<()> {
     let mut reader = ClipReader::open(path)?;
     let limit = settings.frames.unwrap_or(u64::MAX);
-    let progress = progress_bar(reader.frame_count().map(|count| count.min(limit)));
+    let progress = progress::bar(reader.frame_count().map(|count| count.min(limit)), "frames");
     let mut annotator = settings.output.map(|output| Annotator::new(output, reader.frame_rate()));
     let mut summary = Summary::default();
     let mut number = 0;
@@ -54,18 +52,6 @@ pub fn detect(detector: &mut Detector, path: &Path, settings: &Settings<'_>) -> 
         eprintln!("wrote {}", output.display());
     }
     Ok(())
-}
-
-fn progress_bar(frames: Option<u64>) -> ProgressBar {
-    let style = |template: &str| {
-        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
-    };
-    match frames {
-        Some(frames) => {
-            ProgressBar::new(frames).with_style(style("{bar:40} {pos}/{len} frames  {per_sec}  {eta} left"))
-        }
-        None => ProgressBar::new_spinner().with_style(style("{spinner} {pos} frames  {per_sec}")),
-    }
 }
 
 /// Takes what was found in a frame to where the frame lies in the clip that is written.

@@ -7,7 +7,7 @@ use std::time::Instant;
 use sha2::{Digest as _, Sha256};
 
 use crate::app::models;
-use crate::cli::UsageError;
+use crate::cli::{UsageError, progress};
 use crate::eval::Found;
 use crate::eval::annotations::{Annotations, Image};
 use crate::eval::classes::ClassMap;
@@ -113,7 +113,7 @@ fn look(
     let lanes = (0..model.lanes().min(images.len()))
         .map(|_| model.open(settings.min_score))
         .collect::<Result<Vec<_>, _>>()?;
-    let progress = lanes::progress_bar(Some(images.len() as u64));
+    let progress = progress::bar(Some(images.len() as u64), "pictures");
     let results = lanes::run(lanes, images.iter().map(|image| Ok(*image)), &progress, work)?;
     let (mut looked, mut damaged) = (Vec::new(), Vec::new());
     for result in results {

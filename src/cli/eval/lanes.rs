@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use prometheus::Registry;
 
 use crate::app::models;
@@ -93,18 +93,6 @@ pub fn run<L: Send, J, T: Send>(
     let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     results.sort_unstable_by_key(|(index, _)| *index);
     results.into_iter().map(|(_, result)| result).collect()
-}
-
-/// A bar where the number is known, a counter otherwise; nothing where standard error is no terminal.
-pub fn progress_bar(pictures: Option<u64>) -> ProgressBar {
-    let style = |template: &str| {
-        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
-    };
-    match pictures {
-        Some(pictures) => ProgressBar::new(pictures)
-            .with_style(style("{bar:40} {pos}/{len} pictures  {per_sec}  {eta} left")),
-        None => ProgressBar::new_spinner().with_style(style("{spinner} {pos} pictures  {per_sec}")),
-    }
 }
 
 #[cfg(test)]

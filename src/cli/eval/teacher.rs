@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::app::models;
-use crate::cli::UsageError;
+use crate::cli::{UsageError, progress};
 use crate::detection::Detection;
 use crate::eval::Found;
 use crate::eval::agreement::{Agreements, MATCH_IOU};
@@ -93,7 +93,7 @@ fn look(args: &Args, models: (&Model, &Model), shared: &Shared, shots: Shots) ->
         Ok(Ok((students, mapped(&shared.teacher, &teacher.look(&picture)?))))
     };
     let most = args.limit.unwrap_or(u64::MAX);
-    let progress = lanes::progress_bar(shots.known_count().map(|count| count.min(most)));
+    let progress = progress::bar(shots.known_count().map(|count| count.min(most)), "pictures");
     let shots = shots.take(usize::try_from(most).unwrap_or(usize::MAX));
     let mut looked = Looked {
         agreements: Agreements::new(shared.names.len(), teacher_score),

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 
 use crate::app::verify::verify;
 use crate::app::{models, probe};
-use crate::cli::runtime::Progress;
+use crate::cli::progress::Progress;
 use crate::cli::{UsageError, output};
 use crate::engine::onnx::OnnxRuntime;
 use crate::model::decode::{FAMILIES, Family, Heat};

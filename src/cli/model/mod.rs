@@ -10,7 +10,7 @@ use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 
 use super::output;
-use super::runtime::Progress;
+use super::progress::Progress;
 use crate::model::zoo::{self, Zoo};
 
 /// Fetch, make and look into models, and change those of a running server.
