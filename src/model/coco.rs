@@ -3,12 +3,12 @@
 use prost::Message as _;
 
 use super::ModelError;
-use super::decode::{self, Choice, Head, Heads, Heat};
+use super::decode::{self, Choice, Heads, Heat};
 use super::graph::Graph;
 use super::hardswish;
 use super::metadata::ModelMetadata;
 use super::recipe::{Input, Recipe};
-use super::tfjs::{Feature, GraphModel, ImportError};
+use super::tfjs::{GraphModel, ImportError};
 use super::variant::Variant;
 
 /// The heatmap before its sigmoid, and the distances to the four sides in input pixels.
@@ -126,9 +126,9 @@ pub fn build(
         return Err(ImportError::Inconsistent("the heads are not two".to_owned()).into());
     };
     let heads = Heads {
-        heatmap: head(heatmap),
+        heatmap: heatmap.into(),
         heat: Heat::Logits,
-        regressions: vec![Some(head(sides))],
+        regressions: vec![Some(sides.into())],
         stride: height as f32 / heatmap.height as f32,
     };
     decode::append(&mut graph, &decode::TTF, &heads, Choice { top_k: TOP_K, nms: None })?;
@@ -139,11 +139,6 @@ pub fn build(
     let name = Variant { base: NAME, size }.to_string();
     metadata(name, version, [height, width], recipe).write_to(&mut model);
     Ok(model.encode_to_vec())
-}
-
-fn head(feature: &Feature) -> Head {
-    let &Feature { channels, height, width, .. } = feature;
-    Head { value: feature.value.clone(), channels, height, width }
 }
 
 fn metadata(name: String, version: &str, [height, width]: [usize; 2], recipe: Recipe) -> ModelMetadata {

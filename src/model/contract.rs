@@ -1,6 +1,5 @@
 //! The engine contract: what a model file must look like for an engine to run it as a detector.
 
-use std::collections::HashSet;
 use std::path::Path;
 
 use super::metadata::ModelMetadata;
@@ -11,14 +10,7 @@ use super::{INPUT, ModelError, OUTPUT, listed};
 pub(super) fn check(model: &ModelProto, path: &Path) -> Result<ModelMetadata, ModelError> {
     let empty = GraphProto::default();
     let graph = model.graph.as_ref().unwrap_or(&empty);
-    if let Some(weight) = graph.initializer.iter().find(|weight| weight.is_external()) {
-        let tensor = weight.name.clone().unwrap_or_default();
-        return Err(ModelError::ExternalData { path: path.to_owned(), tensor });
-    }
-    // Old files list their weights among the inputs.
-    let weights: HashSet<_> = graph.initializer.iter().filter_map(|weight| weight.name.as_deref()).collect();
-    let is_weight = |value: &ValueInfoProto| value.name.as_deref().is_some_and(|name| weights.contains(name));
-    let inputs: Vec<_> = graph.input.iter().filter(|value| !is_weight(value)).collect();
+    let inputs: Vec<_> = graph.fed_inputs().collect();
     let not_detector = |problem| ModelError::NotDetector {
         path: path.to_owned(),
         problem,

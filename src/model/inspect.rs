@@ -60,7 +60,7 @@ pub fn facts(model: &ModelProto, recipe: Option<&Recipe>) -> Facts {
         ir_version: model.ir_version.unwrap_or(0),
         opset: model.opset(),
         producer: producer.into_iter().flatten().cloned().collect::<Vec<_>>().join(" "),
-        inputs: inputs(graph).map(ValueInfoProto::to_string).collect(),
+        inputs: graph.fed_inputs().map(ValueInfoProto::to_string).collect(),
         outputs: graph.output.iter().map(ValueInfoProto::to_string).collect(),
         operators,
         parameters: weights.iter().map(|weight| elements(weight)).sum(),
@@ -73,19 +73,13 @@ pub fn facts(model: &ModelProto, recipe: Option<&Recipe>) -> Facts {
     }
 }
 
-fn inputs(graph: &GraphProto) -> impl Iterator<Item = &ValueInfoProto> {
-    // Old files list their weights among the inputs.
-    let weights: HashSet<_> = graph.initializer.iter().filter_map(|weight| weight.name.as_deref()).collect();
-    graph.input.iter().filter(move |value| !value.name.as_deref().is_some_and(|name| weights.contains(name)))
-}
-
 /// The one input of `model`: name, element type and shape, with one picture where the batch is free.
 ///
 /// # Errors
 /// There is not just one, or its size is not fixed.
 pub fn only_input(model: &ModelProto) -> Result<(String, i32, Vec<usize>), String> {
     let graph = model.graph.as_ref().ok_or("there is no graph")?;
-    let all: Vec<_> = inputs(graph).collect();
+    let all: Vec<_> = graph.fed_inputs().collect();
     let &[input] = &all[..] else { return Err(format!("it has {} inputs", all.len())) };
     let tensor = input.r#type.as_ref().and_then(|kind| kind.tensor_type.as_ref());
     let dims = tensor.and_then(|tensor| tensor.shape.as_ref()).map(|shape| &shape.dim[..]);
@@ -118,8 +112,7 @@ fn element_bits(number: i32) -> u64 {
 
 /// Indices of the nodes that no head depends on.
 fn after_heads(graph: &GraphProto, recipe: &Recipe) -> HashSet<usize> {
-    let heads = std::iter::once(&recipe.heads.heatmap).chain(recipe.heads.regressions.iter().flatten());
-    let mut needed: HashSet<&str> = heads.map(|head| head.value.as_str()).collect();
+    let mut needed: HashSet<&str> = recipe.heads.all().map(|head| head.value.as_str()).collect();
     let mut after = HashSet::new();
     for (at, node) in graph.node.iter().enumerate().rev() {
         if node.output.iter().any(|output| needed.contains(output.as_str())) {

@@ -219,7 +219,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
 /// # Errors
 /// See [`load`].
 pub fn parse(bytes: Vec<u8>, path: &Path) -> Result<DetectorModel, ModelError> {
-    let model = decode_onnx(&bytes, path)?;
+    let model = parse_onnx(&bytes, path)?;
     let metadata = contract::check(&model, path)?;
     let sha256 = hex(&Sha256::digest(&bytes));
     Ok(DetectorModel { bytes, metadata, sha256 })

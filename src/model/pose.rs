@@ -10,7 +10,7 @@ use super::decode::{COCO_JOINTS as JOINTS, COCO_SKELETON as SKELETON};
 use super::graph::Graph;
 use super::metadata::ModelMetadata;
 use super::movenet::{self, Heads};
-use super::tfjs::{Feature, GraphModel, ImportError};
+use super::tfjs::{GraphModel, ImportError};
 use super::variant::Variant;
 
 /// The name it is known by.
@@ -48,7 +48,7 @@ pub fn build(
     let found = source.convert(&mut graph, &pixels, &HEADS, [height, width])?;
     let found: [Head; HEADS.len()] = found
         .iter()
-        .map(head)
+        .map(Head::from)
         .collect::<Vec<_>>()
         .try_into()
         .map_err(|_| ImportError::Inconsistent("the heads are not six".to_owned()))?;
@@ -61,11 +61,6 @@ pub fn build(
     let name = Variant { base: NAME, size }.to_string();
     metadata(name, version, [height, width]).write_to(&mut model);
     Ok(model.encode_to_vec())
-}
-
-fn head(feature: &Feature) -> Head {
-    let &Feature { channels, height, width, .. } = feature;
-    Head { value: feature.value.clone(), channels, height, width }
 }
 
 fn metadata(name: String, version: &str, [height, width]: [usize; 2]) -> ModelMetadata {

@@ -18,6 +18,13 @@ pub struct HeadSpec {
     pub per_class: bool,
 }
 
+impl HeadSpec {
+    /// Whether a head of so many channels can be this one, beside a heatmap of so many classes.
+    pub fn takes(&self, channels: usize, classes: usize) -> bool {
+        channels == self.channels || (self.per_class && channels == self.channels * classes)
+    }
+}
+
 const fn head(name: &'static str, channels: usize) -> HeadSpec {
     HeadSpec { name, channels, optional: false, per_class: false }
 }

@@ -83,7 +83,7 @@ pub(super) fn refined(graph: &mut Graph, peaks: &Peaks, heads: &Heads, boxes: &s
     let both = graph.expand(&both, &[1, 1, 2, 1]);
     let found = graph.gather_elements(&candidates.places, &both, 3);
     let taken = fits(graph, &found, &nearest, boxes, heads.stride);
-    let guessed = at(graph, &regressed, &heads.joint_heat(), heads.heat);
+    let guessed = at(graph, &regressed, heads.joint_heat(), heads.heat);
     let scores = blend(graph, &taken, &score, &guessed);
     let wide = graph.unsqueeze(&taken, 2);
     let places = blend(graph, &wide, &found, &regressed);

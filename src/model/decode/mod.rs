@@ -39,6 +39,13 @@ pub struct Head {
     pub width: usize,
 }
 
+impl Head {
+    /// Height and width.
+    pub fn size(&self) -> [usize; 2] {
+        [self.height, self.width]
+    }
+}
+
 /// The heads of a network and what is to be known of them.
 #[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Heads {
@@ -68,8 +75,8 @@ impl Heads {
     }
 
     /// The joints' heatmap of a pose network.
-    fn joint_heat(&self) -> Head {
-        self.regression(3).clone()
+    fn joint_heat(&self) -> &Head {
+        self.regression(3)
     }
 }
 
@@ -124,6 +131,21 @@ pub enum DecodeError {
         /// The most there can be.
         values: usize,
     },
+}
+
+impl DecodeError {
+    /// `found` is not the head that the family has: so many channels of the heatmap's size.
+    pub(super) fn head(
+        family: &'static str,
+        head: &'static str,
+        channels: usize,
+        heatmap: &Head,
+        found: &Head,
+    ) -> Self {
+        let shown = |channels: usize, [height, width]: [usize; 2]| format!("{channels},{height},{width}");
+        let (expected, found) = (shown(channels, heatmap.size()), shown(found.channels, found.size()));
+        Self::Head { family, head, expected, found }
+    }
 }
 
 /// Adds the input `images` (uint8 `[N, height, width, 3]`) and returns its pixels as float32
@@ -206,12 +228,8 @@ fn check(family: &Family, heads: &Heads, top_k: usize) -> Result<(), DecodeError
             }
             return Err(DecodeError::Missing { family: family.name, head: spec.name });
         };
-        let found = [head.channels, head.height, head.width];
-        let fits = |channels| found == [channels, heatmap.height, heatmap.width];
-        if !(fits(spec.channels) || spec.per_class && fits(spec.channels * heatmap.channels)) {
-            let expected = [spec.channels, heatmap.height, heatmap.width];
-            let [expected, found] = [expected, found].map(|s| format!("{},{},{}", s[0], s[1], s[2]));
-            return Err(DecodeError::Head { family: family.name, head: spec.name, expected, found });
+        if !spec.takes(head.channels, heatmap.channels) || head.size() != heatmap.size() {
+            return Err(DecodeError::head(family.name, spec.name, spec.channels, heatmap, head));
         }
     }
     let cells = heatmap.height * heatmap.width;

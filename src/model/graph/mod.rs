@@ -49,7 +49,7 @@ pub enum Attr<'a> {
 }
 
 /// A graph under construction. Values are called by name; the methods that make one return its name.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Graph {
     proto: GraphProto,
     names: HashSet<String>,
@@ -130,6 +130,11 @@ impl Graph {
     /// The weight called `name`.
     pub(super) fn weight(&self, name: &str) -> Option<&TensorProto> {
         self.proto.initializer.iter().find(|weight| weight.name.as_deref() == Some(name))
+    }
+
+    /// The node that makes a value.
+    pub(super) fn maker(&self, value: &str) -> Option<&NodeProto> {
+        self.proto.node.iter().find(|node| node.output.iter().any(|output| output == value))
     }
 
     /// Calls the value `name`, if there is one, something else, so that the name is free; returns what it is
@@ -250,10 +255,11 @@ impl Graph {
         outputs: &[String],
         attributes: &[(&str, Attr<'_>)],
     ) {
+        // ONNX Runtime wants nodes' names to be unique, and a foreign graph has its own.
+        let name = outputs.first().map(|output| self.fresh(&format!("centerx/{output}")));
         self.proto.node.push(NodeProto {
             input: inputs.iter().map(|&i| i.to_owned()).collect(),
-            // ONNX Runtime wants nodes' names to be unique, and a foreign graph has its own.
-            name: outputs.first().map(|output| format!("centerx/{output}")),
+            name,
             output: outputs.to_vec(),
             op_type: Some(op.to_owned()),
             attribute: attributes.iter().map(|&(name, value)| attribute(name, value)).collect(),

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::{ImportError, Probed};
 use crate::model::graph::{Graph, op, take_attribute};
-use crate::model::onnx::{ElementType, NodeProto};
+use crate::model::onnx::NodeProto;
 
 /// Shapes that were written down for the old size, and the first axis of `Reshape`s that held the old batch.
 pub(super) fn free_batch(graph: &mut Graph, batch: Option<i64>) {
@@ -50,7 +50,7 @@ fn target(graph: &Graph, node: &NodeProto) -> Option<[i64; 2]> {
     let told = node.input.get(3)?;
     let last_two = |name: &String| graph.weight(name)?.int64s()?.last_chunk().copied();
     let joined = || {
-        let concat = graph.proto().node.iter().find(|node| node.output.contains(told))?;
+        let concat = graph.maker(told)?;
         concat.input.last().filter(|_| op(concat) == "Concat").and_then(last_two)
     };
     last_two(told).or_else(joined)
@@ -80,15 +80,10 @@ pub(super) fn free_resizes(graph: &mut Graph, shapes: &[Probed]) -> Result<(), I
     Ok(())
 }
 
-/// The element type of a probed value, as a word for messages.
-pub(super) fn is_float(probed: &Probed) -> bool {
-    [ElementType::Float, ElementType::Float16].iter().any(|&element| element as i32 == probed.element)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::onnx::Dim;
+    use crate::model::onnx::{Dim, ElementType};
 
     #[test]
     fn reshapes_take_the_batch_from_their_input() {

@@ -52,10 +52,6 @@ pub(super) fn heads_to_float(graph: &mut Graph, heads: &[String]) {
         graph.rename_value(head, &inner);
         let to = ("to", Attr::Int(ElementType::Float as i64));
         graph.node_into("Cast", &[&inner], std::slice::from_ref(head), &[to]);
-        // The name of the head is in use for a node by now, or will be: nodes' names must be unique.
-        if let Some(node) = graph.proto_mut().node.last_mut() {
-            node.name = Some(format!("centerx/{inner}_to_float"));
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Names decide first (`hm`, `wh`, `reg` and what else people call them), then the number of channels, then
 //! the order in which the family lists its heads.
 
-use super::{ImportError, Options, Probed, batch};
+use super::{ImportError, Options, Probed};
 use crate::model::decode::{FAMILIES, Family, Head, HeadSpec};
 
 /// What people call the heads, by the name of the head here. Parts of a name count: `head/wh/Conv_output_0`
@@ -75,7 +75,7 @@ fn refused(problem: &str, outputs: &[Probed]) -> ImportError {
 fn map_size(probed: &Probed) -> Option<[usize; 3]> {
     let size = |dim: i64| usize::try_from(dim).ok().filter(|&d| d > 0);
     match probed.shape[..] {
-        [1, c, h, w] if batch::is_float(probed) => Some([size(c)?, size(h)?, size(w)?]),
+        [1, c, h, w] if probed.is_float() => Some([size(c)?, size(h)?, size(w)?]),
         _ => None,
     }
 }
@@ -121,11 +121,8 @@ fn assign(family: &'static Family, maps: &[&Probed], options: &Options) -> Optio
     }
     let told = options.family.is_some() || !options.heads.is_empty();
     let fits = |(slot, spec): (&Option<Head>, &HeadSpec)| {
-        slot.as_ref().is_none_or(|head| {
-            let wide = spec.per_class && head.channels == spec.channels * heatmap.channels;
-            (head.channels == spec.channels || wide)
-                && (head.height, head.width) == (heatmap.height, heatmap.width)
-        })
+        slot.as_ref()
+            .is_none_or(|head| spec.takes(head.channels, heatmap.channels) && head.size() == heatmap.size())
     };
     let all = found.iter().zip(family.heads).all(fits) && (told || search.left.is_empty());
     all.then_some(Recognized { family, heatmap, regressions: found, notes: search.notes })
@@ -184,8 +181,8 @@ impl Search<'_> {
         if self.options.heads.iter().any(|(head, _)| head == spec.name) {
             return None;
         }
-        let fits = |c: usize| c == spec.channels || (spec.per_class && c == spec.channels * classes);
-        let at = self.left.iter().position(|probed| map_size(probed).is_some_and(|[c, ..]| fits(c)))?;
+        let fits = |probed: &&Probed| map_size(probed).is_some_and(|[c, ..]| spec.takes(c, classes));
+        let at = self.left.iter().position(fits)?;
         let name = self.left[at].name.clone();
         let twin = self.left.iter().skip(at + 1).any(|probed| map_size(probed) == map_size(self.left[at]));
         let how = if twin { "channels and order" } else { "channels" };

@@ -49,18 +49,14 @@ pub(super) fn undo_peak_tests(graph: &mut Graph, named: &[String]) {
 /// tell, `scores` does: whether all values of the output lay between 0 and 1.
 pub(super) fn source(graph: &Graph, output: &str, scores: bool) -> (String, Heat) {
     let mut raw = output.to_owned();
-    while let Some(node) = maker(graph, &raw).filter(|node| op(node) == "Identity") {
+    while let Some(node) = graph.maker(&raw).filter(|node| op(node) == "Identity") {
         raw = node.input.first().cloned().unwrap_or_default();
     }
-    match maker(graph, &raw) {
+    match graph.maker(&raw) {
         Some(node) if op(node) == "Sigmoid" => (node.input.first().cloned().unwrap_or(raw), Heat::Logits),
         _ if scores => (raw, Heat::Scores),
         _ => (raw, Heat::Logits),
     }
-}
-
-fn maker<'a>(graph: &'a Graph, value: &str) -> Option<&'a NodeProto> {
-    graph.proto().node.iter().find(|node| node.output.iter().any(|output| output == value))
 }
 
 /// The heatmap that went into a peak test ending in `output`: what a 3x3 max-pool some steps before reads, if
@@ -70,7 +66,7 @@ fn before_peak_test(graph: &Graph, output: &str) -> Option<String> {
     let mut factors: Vec<String> = Vec::new();
     let mut pooled = None;
     while let Some((value, steps)) = open.pop() {
-        let Some(node) = maker(graph, &value).filter(|_| steps < MAX_STEPS) else { continue };
+        let Some(node) = graph.maker(&value).filter(|_| steps < MAX_STEPS) else { continue };
         match op(node) {
             "MaxPool" if is_3x3(node) => {
                 pooled = node.input.first().cloned();

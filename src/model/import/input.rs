@@ -3,7 +3,7 @@
 use super::{ImportError, Normalize, Size};
 use crate::model::decode;
 use crate::model::graph::Graph;
-use crate::model::onnx::{Dim, ElementType, GraphProto, ValueInfoProto};
+use crate::model::onnx::{Dim, ElementType, GraphProto};
 use crate::model::recipe::{Input, Layout};
 use crate::model::{INPUT, listed};
 
@@ -26,10 +26,7 @@ const PICTURES: [ElementType; 4] =
 impl Found {
     /// The one input of the graph that is a picture.
     pub fn of(graph: &GraphProto, layout: Option<Layout>) -> Result<Self, ImportError> {
-        let weights: Vec<_> = graph.initializer.iter().filter_map(|weight| weight.name.as_deref()).collect();
-        let is_weight =
-            |value: &&ValueInfoProto| value.name.as_deref().is_some_and(|name| weights.contains(&name));
-        let inputs: Vec<_> = graph.input.iter().filter(|value| !is_weight(value)).collect();
+        let inputs: Vec<_> = graph.fed_inputs().collect();
         let refuse = |problem: &str| ImportError::Input {
             problem: problem.to_owned(),
             found: listed(inputs.iter().copied()),
@@ -79,8 +76,7 @@ fn guess(second: Option<i64>, last: Option<i64>) -> Option<Layout> {
 }
 
 /// Puts `images` before the network; returns how its picture is made of it, and what the value is called that
-/// was its input. Nodes that are added come
-/// first, and the value that was the input keeps its name.
+/// was its input: as before, unless that name is needed. Nodes that are added come first.
 pub(super) fn replace(
     graph: &mut Graph,
     found: &Found,

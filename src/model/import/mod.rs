@@ -14,10 +14,10 @@ mod input;
 mod labels;
 mod opset;
 mod options;
+mod probing;
 mod simplify;
 mod views;
 
-use std::collections::HashSet;
 use std::path::Path;
 
 use prost::Message as _;
@@ -25,40 +25,15 @@ use prost::Message as _;
 use super::decode::{self, Choice, Family, Head, Heads, Heat};
 use super::graph::Graph;
 use super::metadata::ModelMetadata;
-use super::onnx::{ElementType, ModelProto, element_name};
+use super::onnx::{ElementType, ModelProto};
 use super::recipe::Recipe;
 use super::{ModelError, OUTPUT, decode_onnx};
 pub use error::ImportError;
 use heads::Recognized;
 pub use labels::parse as parse_labels;
 pub use options::{Normalize, Options, Size};
+pub use probing::{Probe, Probed};
 pub use simplify::Simplified;
-
-/// A value of a network after a run.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Probed {
-    /// Its name.
-    pub name: String,
-    /// Its element type's number in the ONNX format.
-    pub element: i32,
-    /// Its shape.
-    pub shape: Vec<i64>,
-    /// The least of its elements; NaN if any is, or if they are no floats.
-    pub least: f32,
-    /// The greatest.
-    pub greatest: f32,
-}
-
-impl std::fmt::Display for Probed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let dims: Vec<_> = self.shape.iter().map(i64::to_string).collect();
-        write!(f, "{} {} [{}]", self.name, element_name(self.element), dims.join(","))
-    }
-}
-
-/// Runs a model, the bytes of an ONNX file with the one input `images` (uint8 `[N, H, W, 3]`), over a batch of
-/// so many pictures of noise of that size, and tells its outputs; or why it cannot be run.
-pub type Probe<'a> = &'a dyn Fn(&[u8], usize, Size) -> Result<Vec<Probed>, String>;
 
 /// A detector that was made.
 #[derive(Clone, Debug)]
@@ -164,22 +139,6 @@ impl Import<'_> {
         self.options.top_k.unwrap_or(DEFAULT_TOP_K.min(cells))
     }
 
-    /// Runs the graph with `outputs` as its outputs.
-    fn run_at(
-        &self,
-        graph: &Graph,
-        outputs: &[String],
-        batch: usize,
-        size: Size,
-    ) -> Result<Vec<Probed>, String> {
-        let mut copy =
-            Graph::from_model(ModelProto { graph: Some(graph.proto().clone()), ..graph.frame().clone() });
-        copy.set_outputs(outputs);
-        copy.resize_input(size.height, size.width);
-        copy.remove_dead();
-        (self.probe)(&copy.into_model().encode_to_vec(), batch, size)
-    }
-
     /// Sizes inside the network were written for the size it was saved with; that they are worked out anew
     /// takes a run at that size.
     fn free_sizes(&self, graph: &mut Graph, saved: Option<Size>, size: Size) -> Result<(), ImportError> {
@@ -202,46 +161,6 @@ impl Import<'_> {
             views::free_reshapes(graph, &shapes);
         }
         batch::free_resizes(graph, &shapes)
-    }
-
-    /// What may be heads, after a run at batch 1; a run at batch 2 shows that any will do.
-    fn probe_heads(
-        &self,
-        graph: &Graph,
-        saved: Option<Size>,
-        size: Size,
-    ) -> Result<Vec<Probed>, ImportError> {
-        let made: HashSet<&String> = graph.proto().node.iter().flat_map(|node| &node.output).collect();
-        let outputs = graph.proto().output.iter().filter_map(|value| value.name.clone());
-        let named = self.options.heads.iter().map(|(_, value)| value.clone());
-        let mut names: Vec<String> = Vec::new();
-        for name in outputs.chain(named.filter(|name| made.contains(name))) {
-            if !names.contains(&name) {
-                names.push(name);
-            }
-        }
-        let one = self.run_at(graph, &names, 1, size).map_err(|cause| ImportError::Run {
-            at: format!("at {size}"),
-            cause,
-            cure: look_into_functions(graph).to_owned() + &cure(saved, size),
-        })?;
-        if let Some(bad) = one.iter().find(|probed| batch::is_float(probed) && probed.least.is_nan()) {
-            return Err(ImportError::Run {
-                at: format!("at {size}"),
-                cause: format!("{bad} holds NaN, which is no number"),
-                cure: "look at its weights; the training may have gone wrong".to_owned(),
-            });
-        }
-        let free = |two: &[Probed]| {
-            one.iter()
-                .zip(two)
-                .all(|(a, b)| a.shape.first() == Some(&1) && b.shape == [&[2], &a.shape[1..]].concat())
-        };
-        match self.run_at(graph, &names, 2, size) {
-            Ok(two) if free(&two) => Ok(one),
-            Ok(_) => Err(fixed_batch(graph, "its outputs stay at the size for one".to_owned())),
-            Err(cause) => Err(fixed_batch(graph, cause)),
-        }
     }
 
     fn heads(
@@ -362,41 +281,6 @@ fn make_room(graph: &mut Graph, heads: &mut Heads) {
     let regressions = heads.regressions.iter_mut().flatten();
     let taken = [&mut heads.heatmap].into_iter().chain(regressions).filter(|head| head.value == OUTPUT);
     taken.for_each(|head| head.value.clone_from(&other));
-}
-
-/// What to do about a network that does not run, if that may be because of what is hidden in functions.
-fn look_into_functions(graph: &Graph) -> &'static str {
-    if graph.frame().functions.is_empty() {
-        return "";
-    }
-    "its operators are hidden in functions, as PyTorch's newer exporter writes them, which are not looked into: \
-     inline them first (onnx.inliner.inline_local_functions), or export it by torch.onnx.export without dynamo; \
-     else "
-}
-
-/// What to do about a network that does not run at a size.
-fn cure(saved: Option<Size>, size: Size) -> String {
-    let by_size = match saved.filter(|&saved| saved != size) {
-        Some(saved) => format!(
-            "it was saved for {saved}, and may hold sizes of that inside: import it with --size {saved}, or export \
-             it again with dynamic height and width; both sides must be multiples of its greatest stride, often 32"
-        ),
-        None => {
-            "both sides must be multiples of its greatest stride, often 32: try --size 512x512".to_owned()
-        }
-    };
-    format!("{by_size}; if an operator is not known, export the network without it")
-}
-
-fn fixed_batch(graph: &Graph, cause: String) -> ImportError {
-    ImportError::Run {
-        at: "on two pictures at once".to_owned(),
-        cause,
-        cure: format!(
-            "{}a batch of one is written down somewhere inside it: export it again with a dynamic batch axis",
-            look_into_functions(graph)
-        ),
-    }
 }
 
 #[cfg(test)]

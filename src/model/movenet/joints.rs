@@ -36,7 +36,7 @@ impl Decode<'_> {
         let after = self.node("GreaterOrEqual", &[at, low], "after");
         let before = self.node("Less", &[at, high], "before");
         let inside = self.node("And", &[&after, &before], "inside");
-        let inside = self.cast(&inside, ElementType::Float);
+        let inside = self.graph.cast(&inside, ElementType::Float);
         self.node("Mul", &[&close, &inside], "closeness")
     }
 
@@ -67,9 +67,10 @@ impl Decode<'_> {
         let at = self.node("Add", &[&spread_first, &steps], "window");
         let [place, low, high] = [place, low, high].map(|value| self.unsqueezed(value));
         let closeness = self.closeness(&at, &place, [&low, &high]);
-        let whole = self.cast(&at, ElementType::Int64);
+        let whole = self.graph.cast(&at, ElementType::Int64);
         let other_direction = if side == 0 { -1 } else { -2 };
-        let [cells, closeness] = [whole, closeness].map(|value| self.with_axis(&value, other_direction));
+        let [cells, closeness] =
+            [whole, closeness].map(|value| self.graph.unsqueeze(&value, other_direction));
         Window { first, length, cells, closeness }
     }
 
@@ -87,26 +88,26 @@ impl Decode<'_> {
     fn best_cells(&mut self, heat: &str, [rows, columns]: &[Window; 2]) -> [String; 2] {
         let width = self.graph.int64s("map_width", &[], &[self.map[1] as i64]);
         let channels = self.channels(0, 1, JOINTS);
-        let channel = self.reshaped(&channels, &[JOINTS as i64, 1, 1]);
+        let channel = self.graph.reshape(&channels, &[JOINTS as i64, 1, 1]);
         let start = self.node("Mul", &[&rows.cells, &width], "row_start");
         let start = self.node("Add", &[&start, &channel], "row_of_channel");
         let cells = self.node("Add", &[&start, &columns.cells], "window_cells");
         let found = self.pick(heat, &cells, &[JOINTS, rows.length, columns.length]);
         let found = self.node("Mul", &[&found, &rows.closeness], "weighted_rows");
         let found = self.node("Mul", &[&found, &columns.closeness], "weighted");
-        let flat = self.reshaped(&found, &[0, self.top_k as i64, JOINTS as i64, -1]);
+        let flat = self.graph.reshape(&found, &[0, self.top_k as i64, JOINTS as i64, -1]);
         let axis = [("axis", Attr::Int(3)), ("keepdims", Attr::Int(0))];
         let best = self.graph.node("ArgMax", &[&flat], "best_in_window", &axis);
         let [row, column] = self.row_and_column(&best, columns.length);
         [(row, &rows.first), (column, &columns.first)].map(|(step, first)| {
-            let step = self.cast(&step, ElementType::Float);
+            let step = self.graph.cast(&step, ElementType::Float);
             self.node("Add", &[&step, first], "joint_cell")
         })
     }
 
     /// The flat index in the map of cells `[N, K, 17]` given by row and column.
     fn cells(&mut self, at: &[String; 2]) -> String {
-        let [row, column] = [0, 1].map(|side| self.cast(&at[side], ElementType::Int64));
+        let [row, column] = [0, 1].map(|side| self.graph.cast(&at[side], ElementType::Int64));
         let width = self.graph.int64s("map_width", &[], &[self.map[1] as i64]);
         let row = self.node("Mul", &[&row, &width], "row_start");
         self.node("Add", &[&row, &column], "cells")
@@ -136,18 +137,17 @@ impl Decode<'_> {
         });
         let rivals = [0, 1].map(|side| {
             // Joints as [N, 1, K, 17] against the rivals as [N, R, 1, 17].
-            let at = self.with_axis(&at[side], 1);
+            let at = self.graph.unsqueeze(&at[side], 1);
             let [low, high] = &boxes[side];
             let [place, low, high] = [&places[side], low, high].map(|value| {
                 let first = self.first_rivals(value);
-                self.with_axis(&first, 2)
+                self.graph.unsqueeze(&first, 2)
             });
             self.closeness(&at, &place, [&low, &high])
         });
         let [own, rivals] =
             [own, rivals].map(|[rows, columns]| self.node("Mul", &[&rows, &columns], "close"));
-        let greatest = [("axes", Attr::Ints(&[1])), ("keepdims", Attr::Int(0))];
-        let rival = self.graph.node("ReduceMax", &[&rivals], "closest_rival", &greatest);
+        let rival = self.graph.reduce("ReduceMax", &rivals, 1);
         let close = self.node("Max", &[&own, &rival], "closest");
         self.node("Mul", &[&heat, &close], "joint_score")
     }

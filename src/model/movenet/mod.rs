@@ -80,10 +80,8 @@ fn check(heads: &Heads, top_k: usize) -> Result<(), DecodeError> {
         ("offsets", &heads.offsets, 2 * JOINTS),
     ];
     for (name, head, channels) in shapes {
-        let (expected, found) = ([channels, height, width], [head.channels, head.height, head.width]);
-        if expected != found {
-            let [expected, found] = [expected, found].map(|s| format!("{},{},{}", s[0], s[1], s[2]));
-            return Err(DecodeError::Head { family: FAMILY, head: name, expected, found });
+        if head.channels != channels || head.size() != heads.centre.size() {
+            return Err(DecodeError::head(FAMILY, name, channels, &heads.centre, head));
         }
     }
     if !(1..=height * width).contains(&top_k) {
@@ -132,24 +130,9 @@ impl<'a> Decode<'a> {
         self.graph.node(op, inputs, hint, &[])
     }
 
-    fn cast(&mut self, value: &str, to: ElementType) -> String {
-        self.graph.node("Cast", &[value], "cast", &[("to", Attr::Int(to as i64))])
-    }
-
-    fn reshaped(&mut self, value: &str, shape: &[i64]) -> String {
-        let shape = self.graph.int64s("shape", &[shape.len()], shape);
-        self.node("Reshape", &[value, &shape], "reshaped")
-    }
-
     fn unsqueezed(&mut self, value: &str) -> String {
         let last = self.last.clone();
         self.node("Unsqueeze", &[value, &last], "unsqueezed")
-    }
-
-    /// `value` with the axis inserted.
-    fn with_axis(&mut self, value: &str, axis: i64) -> String {
-        let axis = self.graph.int64s("axis", &[1], &[axis]);
-        self.node("Unsqueeze", &[value, &axis], "unsqueezed")
     }
 
     fn clipped(&mut self, value: &str, low: f32, high: f32) -> String {
@@ -165,12 +148,12 @@ impl<'a> Decode<'a> {
 
     /// Values of `map` (`[N, C, H, W]`) at flat indices `[N, K, ...]`, whose other sides are `shape`.
     fn pick(&mut self, map: &str, index: &str, shape: &[usize]) -> String {
-        let flat = self.reshaped(map, &[0, -1]);
-        let line = self.reshaped(index, &[0, -1]);
-        let picked = self.graph.node("GatherElements", &[&flat, &line], "picked", &[("axis", Attr::Int(1))]);
+        let flat = self.graph.reshape(map, &[0, -1]);
+        let line = self.graph.reshape(index, &[0, -1]);
+        let picked = self.graph.gather_elements(&flat, &line, 1);
         let shape: Vec<i64> =
             [0, self.top_k as i64].into_iter().chain(shape.iter().map(|&n| n as i64)).collect();
-        self.reshaped(&picked, &shape)
+        self.graph.reshape(&picked, &shape)
     }
 
     /// The offsets of the channels `first`, `first + step`, ... in a flat map, to be added to flat indices of
@@ -194,7 +177,8 @@ impl<'a> Decode<'a> {
         let suppressed = decode::suppress_within(self.graph, &self.heads.centre.value, PEAK);
         let (best, cell) = decode::best_of_all(self.graph, &suppressed, self.top_k);
         let score = self.node("Sigmoid", &[&best], "centre_score");
-        let at = self.row_and_column(&cell, self.map[1]).map(|place| self.cast(&place, ElementType::Float));
+        let at =
+            self.row_and_column(&cell, self.map[1]).map(|place| self.graph.cast(&place, ElementType::Float));
         People { cell, at, score }
     }
 
@@ -229,7 +213,7 @@ impl<'a> Decode<'a> {
     fn score(&mut self, people: &People, joints: &Joints) -> String {
         let least = self.graph.float("counts", COUNTS);
         let counts = self.node("Greater", &[&joints.score, &least], "counted");
-        let counts = self.cast(&counts, ElementType::Float);
+        let counts = self.graph.cast(&counts, ElementType::Float);
         let counted = self.node("Mul", &[&joints.score, &counts], "counted_score");
         let [sum, number] = [counted, counts].map(|values| {
             let last = self.last.clone();
@@ -262,7 +246,7 @@ impl<'a> Decode<'a> {
         let joint_score = self.unsqueezed(&joints.score);
         let axis_3 = [("axis", Attr::Int(3))];
         let triples = self.graph.node("Concat", &[&x, &y, &joint_score], "joint_triples", &axis_3);
-        let triples = self.reshaped(&triples, &[0, self.top_k as i64, 3 * JOINTS as i64]);
+        let triples = self.graph.reshape(&triples, &[0, self.top_k as i64, 3 * JOINTS as i64]);
         self.graph.node("Concat", &[&corners, &score, &class, &triples], "rows", &axis)
     }
 
@@ -270,8 +254,7 @@ impl<'a> Decode<'a> {
     fn sorted(&mut self, rows: &str, score: &str) -> String {
         let (_, order) = decode::best_of_all(self.graph, score, self.top_k);
         let order = self.unsqueezed(&order);
-        let shape = self.graph.int64s("row_shape", &[3], &[1, 1, 6 + 3 * JOINTS as i64]);
-        let order = self.node("Expand", &[&order, &shape], "order");
+        let order = self.graph.expand(&order, &[1, 1, 6 + 3 * JOINTS as i64]);
         self.graph.node("GatherElements", &[rows, &order], OUTPUT, &[("axis", Attr::Int(1))])
     }
 }

@@ -1,8 +1,9 @@
 //! Element types, and values as people read them.
 
+use std::collections::HashSet;
 use std::fmt;
 
-use super::{Dim, DimensionProto, ModelProto, OperatorSetIdProto, TensorProto, ValueInfoProto};
+use super::{Dim, DimensionProto, GraphProto, ModelProto, OperatorSetIdProto, TensorProto, ValueInfoProto};
 
 /// The element types that are made or looked at here, by their numbers in the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +55,16 @@ impl ModelProto {
     pub fn opset(&self) -> Option<i64> {
         let own = |set: &&OperatorSetIdProto| matches!(set.domain.as_deref(), None | Some("" | "ai.onnx"));
         self.opset_import.iter().find(own).and_then(|set| set.version)
+    }
+}
+
+impl GraphProto {
+    /// The inputs that have to be fed: old files list their weights among the inputs.
+    pub fn fed_inputs(&self) -> impl Iterator<Item = &ValueInfoProto> {
+        let weights: HashSet<_> = self.initializer.iter().filter_map(|w| w.name.as_deref()).collect();
+        let is_weight =
+            move |value: &ValueInfoProto| value.name.as_deref().is_some_and(|n| weights.contains(n));
+        self.input.iter().filter(move |value| !is_weight(value))
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::ImportError;
 use super::manifest::{GraphModel, MAX_SIZE, Node, PictureShape, Weight, WeightData};
+use crate::model::decode::Head;
 use crate::model::graph::Graph;
 
 /// No feature map of a sane model is larger in any direction; keeps all arithmetic on shapes in range.
@@ -20,6 +21,13 @@ pub struct Feature {
     pub channels: usize,
     pub height: usize,
     pub width: usize,
+}
+
+impl From<&Feature> for Head {
+    fn from(feature: &Feature) -> Self {
+        let &Feature { channels, height, width, .. } = feature;
+        Self { value: feature.value.clone(), channels, height, width }
+    }
 }
 
 impl GraphModel {

@@ -81,15 +81,11 @@ fn output_of(graph: &mut Graph, value: &str) -> String {
 
 /// Takes away inputs, outputs and noted shapes; returns how many axes the input has.
 fn strip(graph: &mut Graph, input: &Input) -> Result<usize, TapError> {
+    let inputs: Vec<ValueInfoProto> = graph.proto().fed_inputs().cloned().collect();
     let proto = graph.proto_mut();
-    let inputs = std::mem::take(&mut proto.input);
+    proto.input.clear();
     proto.output.clear();
     proto.value_info.clear();
-    let weights: HashSet<_> = proto.initializer.iter().filter_map(|weight| weight.name.as_deref()).collect();
-    let inputs: Vec<ValueInfoProto> = inputs
-        .into_iter()
-        .filter(|value| value.name.as_deref().is_some_and(|name| !weights.contains(name)))
-        .collect();
     let Some(value) = inputs.iter().find(|value| value.name.as_deref() == Some(&input.name)) else {
         let have = crate::model::listed(&inputs);
         return Err(TapError::NoInput { name: input.name.clone(), have });

