@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::camera::{CameraId, CameraSpec};
+use crate::camera::{self, CameraId, CameraSpec};
 use crate::{api, engine, http, ingest, publisher};
 
 /// Why the settings cannot be used. Every message names the place, the cause and the cure.
@@ -65,6 +65,9 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Detections under this score are left out where a camera or a request does not say, 0..=1.
     pub min_score: f32,
+    /// How old detections may be when they are published, where a camera does not say.
+    #[serde(with = "humantime_serde")]
+    pub max_age: std::time::Duration,
     /// How long a shutdown may take before what still runs is abandoned.
     #[serde(with = "humantime_serde")]
     pub shutdown_timeout: std::time::Duration,
@@ -106,6 +109,7 @@ impl Default for Config {
         Self {
             data_dir: default_data_dir(),
             min_score: 0.3,
+            max_age: std::time::Duration::from_millis(200),
             shutdown_timeout: std::time::Duration::from_secs(2),
             models: vec![ModelConfig { name: "coco".into(), source: None }],
             engine: Default::default(),
@@ -165,6 +169,9 @@ impl Config {
             return Err(
                 self.invalid(None, format!("min_score: {} is not a number from 0 to 1", self.min_score))
             );
+        }
+        if let Err(problem) = camera::check_max_age(self.max_age) {
+            return Err(self.invalid(None, format!("max_age: {problem}")));
         }
         if let Err(problem) = self.engine.validate() {
             return Err(self.invalid(None, format!("[engine] {problem}")));
@@ -279,6 +286,7 @@ mod tests {
         assert_eq!(config.engine, defaults.engine);
         assert_eq!((config.grpc.listen, config.grpc.drain), (defaults.grpc.listen, defaults.grpc.drain));
         assert_eq!(config.shutdown_timeout, defaults.shutdown_timeout);
+        assert_eq!((config.min_score, config.max_age), (defaults.min_score, defaults.max_age));
     }
 
     #[test]
@@ -290,6 +298,8 @@ mod tests {
             url = "rtsp://admin:secret@10.0.0.9/live"
             enabled = false
             max_fps = 5
+            max_age = "1s 500ms"
+            priority = 3
             model = "coco"
             min_score = 0.5
             classes = ["person"]
@@ -300,6 +310,7 @@ mod tests {
         config.validate().unwrap();
         let spec = config.cameras[0].get_ref();
         assert_eq!((spec.max_fps, spec.enabled, spec.repeat), (Some(5.0), false, true));
+        assert_eq!((spec.max_age, spec.priority), (Some(std::time::Duration::from_millis(1500)), 3));
     }
 
     #[test]
@@ -341,5 +352,10 @@ mod tests {
         assert!(error("[engine]\nmax_hung = 0\n").contains("max_hung"));
         assert!(error("[ingest]\nstall_timeout = \"0s\"\n").contains("stall_timeout"));
         assert!(error("[[camera]]\nid = \"a\"\nurl = \"test://ball\"\nmax_fps = 0\n").contains("max_fps"));
+        assert!(error("max_age = \"0s\"").contains("from 1 ms to 1 h"));
+        for setting in ["max_age = \"2h\"", "priority = 0", "priority = 11"] {
+            let message = error(&format!("[[camera]]\nid = \"a\"\nurl = \"test://ball\"\n{setting}\n"));
+            assert!(message.contains(setting.split(' ').next().unwrap()), "{message}");
+        }
     }
 }

@@ -14,6 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub enum DropReason {
     /// A newer frame of the same camera took its place before an engine was free.
     Superseded,
+    /// Its detections could not be published, or were not, within the camera's `max_age`.
+    TooOld,
     /// It came sooner than the camera's `max_fps` allows.
     RateLimited,
     /// The engine could not process it.
@@ -34,8 +36,9 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, in the order of [`Balance::dropped`].
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Superseded,
+        Self::TooOld,
         Self::RateLimited,
         Self::EngineError,
         Self::EnginePanic,
@@ -50,6 +53,7 @@ impl DropReason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Superseded => "superseded",
+            Self::TooOld => "too_old",
             Self::RateLimited => "rate_limited",
             Self::EngineError => "engine_error",
             Self::EnginePanic => "engine_panic",

@@ -77,6 +77,19 @@ pub enum DetectError {
     Engine(String),
 }
 
+/// How much a model can do, and how much of it is asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Capacity {
+    /// The model's name.
+    pub model: String,
+    /// Whether cameras that name no model use it.
+    pub is_default: bool,
+    /// Frames a second it can look at, by what its runs took; none before the first.
+    pub frames_per_second: Option<f64>,
+    /// Frames a second that its cameras ask for.
+    pub load: f64,
+}
+
 /// A served model and how it is used.
 #[derive(Clone, Debug)]
 pub struct ModelView {
@@ -179,6 +192,8 @@ pub trait Backend: Send + Sync + 'static {
     fn camera(&self, id: &CameraId) -> Result<CameraView, CameraError>;
     /// All cameras, by id.
     fn cameras(&self) -> Vec<CameraView>;
+    /// What each model can do and is asked for, by name.
+    fn capacities(&self) -> Vec<Capacity>;
     /// Begins a subscription: the state of each camera it covers first, then what happens.
     ///
     /// # Errors

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use super::backend::Backend;
-use super::convert_cameras::{camera_info, camera_patch, camera_spec};
+use super::backend::{Backend, Capacity};
+use super::convert_cameras::{camera_info, camera_patch, camera_spec, model_capacity};
 use super::status::{invalid, of_camera};
 use super::v1;
 use super::v1::camera_service_server::CameraService;
@@ -27,7 +27,11 @@ impl CameraService for Cameras {
     ) -> Result<Response<v1::AddCameraResponse>, Status> {
         let spec = camera_spec(request.into_inner().camera)?;
         let view = self.backend.add_camera(spec).await.map_err(|error| of_camera("camera.id", error))?;
-        Ok(Response::new(v1::AddCameraResponse { camera: Some(camera_info(view)) }))
+        let model = view.spec.model.clone();
+        let is_its =
+            |capacity: &Capacity| model.as_ref().map_or(capacity.is_default, |m| *m == capacity.model);
+        let capacity = self.backend.capacities().into_iter().find(is_its).map(model_capacity);
+        Ok(Response::new(v1::AddCameraResponse { camera: Some(camera_info(view)), capacity }))
     }
 
     async fn update_camera(
@@ -65,5 +69,13 @@ impl CameraService for Cameras {
     ) -> Result<Response<v1::ListCamerasResponse>, Status> {
         let cameras = self.backend.cameras().into_iter().map(camera_info).collect();
         Ok(Response::new(v1::ListCamerasResponse { cameras }))
+    }
+
+    async fn get_capacity(
+        &self,
+        _request: Request<v1::GetCapacityRequest>,
+    ) -> Result<Response<v1::GetCapacityResponse>, Status> {
+        let models = self.backend.capacities().into_iter().map(model_capacity).collect();
+        Ok(Response::new(v1::GetCapacityResponse { models }))
     }
 }

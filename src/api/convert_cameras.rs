@@ -1,10 +1,11 @@
 //! Cameras, to the wire and back.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use prost_types::{FieldMask, Timestamp};
 use tonic::Status;
 
+use super::backend::Capacity;
 use super::status::{Violations, invalid};
 use super::v1;
 use crate::camera::{
@@ -13,7 +14,8 @@ use crate::camera::{
 };
 use crate::ledger::{Balance, DropReason};
 
-const PATHS: &str = "name, url, enabled, max_fps, model, min_score, classes, transport, loop";
+const PATHS: &str =
+    "name, url, enabled, max_fps, max_age, priority, model, min_score, classes, transport, loop";
 
 /// A camera to add. Every field that is wrong is named.
 pub(super) fn camera_spec(camera: Option<v1::Camera>) -> Result<CameraSpec, Status> {
@@ -22,13 +24,16 @@ pub(super) fn camera_spec(camera: Option<v1::Camera>) -> Result<CameraSpec, Stat
     let id = bad.check("camera.id", CameraId::new(&camera.id));
     let url = bad.check("camera.url", camera_url(&camera.url));
     let transport = bad.check("camera.transport", transport(camera.transport));
-    let (Some(id), Some(url), Some(transport)) = (id, url, transport) else {
+    let max_age = bad.check("camera.max_age", max_age(camera.max_age));
+    let (Some(id), Some(url), Some(transport), Some(max_age)) = (id, url, transport, max_age) else {
         return Err(bad.into_status());
     };
     let spec = CameraSpec {
         name: camera.name,
         enabled: camera.enabled.unwrap_or(true),
         max_fps: camera.max_fps,
+        max_age,
+        priority: camera.priority.unwrap_or(CameraSpec::LOWEST_PRIORITY),
         model: camera.model,
         min_score: camera.min_score,
         classes: camera.classes,
@@ -66,6 +71,8 @@ fn set_path(patch: &mut CameraPatch, path: &str, camera: &v1::Camera, bad: &mut 
         "url" => patch.url = bad.check("camera.url", camera_url(&camera.url)),
         "enabled" => patch.enabled = Some(camera.enabled.unwrap_or(true)),
         "max_fps" => patch.max_fps = Some(camera.max_fps),
+        "max_age" => patch.max_age = bad.check("camera.max_age", max_age(camera.max_age)),
+        "priority" => patch.priority = Some(camera.priority.unwrap_or(CameraSpec::LOWEST_PRIORITY)),
         "model" => patch.model = Some(camera.model.clone()),
         "min_score" => patch.min_score = Some(camera.min_score),
         "classes" => patch.classes = Some(camera.classes.clone()),
@@ -84,6 +91,15 @@ fn camera_url(text: &str) -> Result<CameraUrl, InvalidCamera> {
         return Err(InvalidCamera { field: "url", problem: problem.into() });
     }
     CameraUrl::parse(text)
+}
+
+/// A time; negative ones have no place in ours.
+fn max_age(wire: Option<prost_types::Duration>) -> Result<Option<Duration>, InvalidCamera> {
+    let problem = |_| InvalidCamera {
+        field: "max_age",
+        problem: "is negative or no time at all: give 1 ms to 1 h".into(),
+    };
+    wire.map(Duration::try_from).transpose().map_err(problem)
 }
 
 fn transport(number: i32) -> Result<Transport, InvalidCamera> {
@@ -125,6 +141,9 @@ fn camera(spec: CameraSpec) -> v1::Camera {
         url: spec.url.to_string(),
         enabled: Some(spec.enabled),
         max_fps: spec.max_fps,
+        // An hour at most.
+        max_age: spec.max_age.and_then(|age| age.try_into().ok()),
+        priority: Some(spec.priority),
         model: spec.model,
         min_score: spec.min_score,
         classes: spec.classes,
@@ -179,6 +198,16 @@ fn frame_accounts(balance: &Balance) -> v1::FrameAccounts {
         published: balance.published,
         in_flight: balance.in_flight,
         dropped: dropped.collect(),
+    }
+}
+
+/// What a model can do and is asked for.
+pub(super) fn model_capacity(capacity: Capacity) -> v1::ModelCapacity {
+    v1::ModelCapacity {
+        capacity_fps: capacity.frames_per_second,
+        load_fps: capacity.load,
+        left_fps: capacity.frames_per_second.map(|frames| (frames - capacity.load).max(0.0)),
+        model: capacity.model,
     }
 }
 

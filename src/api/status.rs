@@ -85,6 +85,7 @@ pub(super) fn of_camera(field: &str, error: CameraError) -> Status {
         CameraError::Unknown(_) => refused(Code::NotFound, field, &error),
         CameraError::ReadOnly(_) => refused(Code::FailedPrecondition, field, &error),
         CameraError::Invalid(wrong) => invalid(&format!("camera.{}", wrong.field), wrong.problem),
+        CameraError::NoCapacity { .. } => refused(Code::ResourceExhausted, field, &error),
         CameraError::Store(_) => plain(Code::Internal, &error),
     }
 }

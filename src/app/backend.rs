@@ -6,13 +6,13 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::Semaphore;
 
 use crate::api::backend::{
-    Backend, Choice, DetectError, DetectRequest, EventStream, ModelChangeError, ModelView, PictureStream,
-    SubscribeError,
+    Backend, Capacity, Choice, DetectError, DetectRequest, EventStream, ModelChangeError, ModelView,
+    PictureStream, SubscribeError,
 };
 use crate::camera::{CameraError, CameraId, CameraOrigin, CameraPatch, CameraSpec, CameraView};
 use crate::detection::{Event, EventFilter, PictureDetections};
 use crate::engine::supervisor::Supervisor;
-use crate::ingest::Fleet;
+use crate::ingest::{Admission, Fleet};
 use crate::publisher::Hub;
 
 use super::catalog::Catalog;
@@ -29,6 +29,7 @@ pub struct Server {
     fleet: Fleet,
     catalog: Catalog,
     hub: Hub,
+    admission: Admission,
     pictures: Semaphore,
     next_key: AtomicU64,
     draining: AtomicBool,
@@ -45,12 +46,14 @@ impl Server {
         catalog: Catalog,
         hub: Hub,
         supervisor: Supervisor,
+        admission: Admission,
     ) -> Self {
         Self {
             router,
             fleet,
             catalog,
             hub,
+            admission,
             pictures: Semaphore::new(MAX_PICTURES),
             next_key: AtomicU64::new(0),
             draining: AtomicBool::new(false),
@@ -103,7 +106,7 @@ impl Server {
             return Err(CameraError::Exists(spec.id));
         }
         let id = spec.id.clone();
-        self.router.set_route(&spec)?;
+        self.route(&spec, origin)?;
         let added = self.fleet.add(spec, origin).await;
         self.router.follow(&self.fleet, &id);
         added
@@ -121,6 +124,14 @@ impl Server {
             }
         }
         self.fleet.restore().await
+    }
+
+    /// Sends a camera's frames where its settings say, if they fit. Cameras of the config file always do.
+    fn route(&self, spec: &CameraSpec, origin: CameraOrigin) -> Result<(), CameraError> {
+        match (self.admission, origin) {
+            (Admission::Strict, CameraOrigin::Api) => self.router.admit(spec),
+            _ => Ok(self.router.set_route(spec)?),
+        }
     }
 
     /// A number for a slot of its own.
@@ -158,7 +169,7 @@ impl Backend for Server {
         }
         let spec = patch.clone().apply(view.spec.clone());
         spec.validate()?;
-        self.router.set_route(&spec)?;
+        self.route(&spec, view.origin)?;
         let updated = self.fleet.update(id, patch).await;
         self.router.follow(&self.fleet, id);
         updated
@@ -177,6 +188,10 @@ impl Backend for Server {
 
     fn cameras(&self) -> Vec<CameraView> {
         self.fleet.list()
+    }
+
+    fn capacities(&self) -> Vec<Capacity> {
+        self.router.capacities()
     }
 
     fn subscribe(&self, filter: EventFilter) -> Result<EventStream, SubscribeError> {

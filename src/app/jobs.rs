@@ -2,7 +2,7 @@
 //! picture back to its client.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -12,7 +12,9 @@ use crate::engine::{EngineError, lane, post};
 use crate::frame::{Frame, Picture};
 use crate::ledger::{DropReason, Ticket};
 use crate::publisher::Hub;
-use crate::scheduler::{Crew, Scheduled, Scheduler};
+use crate::scheduler::{Crew, Scheduled, Scheduler, Taken};
+
+use super::budget::{Budget, SIGN_OF_LIFE, Verdict};
 
 /// Whose turn it is: a camera's, a client's stream's, or that of one picture sent by a client.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -75,7 +77,7 @@ pub struct PictureReply {
 /// One thing for a lane to look at.
 pub enum Job {
     /// A camera's frame.
-    Frame(Frame, Arc<Interest>),
+    Frame(Frame, Arc<Interest>, Budget),
     /// A client's picture.
     Picture(Arc<Picture>, Arc<Interest>, PictureReply),
 }
@@ -94,7 +96,7 @@ impl Job {
 
     /// Ends the job unprocessed. A waiting client learns it from its closed channel.
     pub fn abandon(self, reason: DropReason) {
-        if let Self::Frame(frame, _) = self {
+        if let Self::Frame(frame, ..) = self {
             frame.ticket.drop_as(reason);
         }
     }
@@ -103,6 +105,8 @@ impl Job {
 /// A frame's result, waiting for its turn to be published: what was found, or why it is to be dropped.
 pub struct Outcome {
     found: Result<Arc<FrameDetections>, DropReason>,
+    budget: Budget,
+    late: bool,
     ticket: Ticket,
 }
 
@@ -152,7 +156,13 @@ impl post::Work for LaneWork {
 
     fn next(&self) -> Option<Vec<ScheduledJob>> {
         loop {
-            let mut batch = self.scheduler.take(&self.crew)?;
+            let mut batch = match self.scheduler.take(&self.crew)? {
+                Taken::Batch(batch) => batch,
+                Taken::Expired(jobs) => {
+                    jobs.into_iter().for_each(|job| job.abandon(DropReason::TooOld));
+                    continue;
+                }
+            };
             batch.iter_mut().for_each(|scheduled| scheduled.item.taken());
             batch.retain(|scheduled| scheduled.item.is_awaited());
             if !batch.is_empty() {
@@ -163,15 +173,20 @@ impl post::Work for LaneWork {
 
     fn job(&self, scheduled: &ScheduledJob) -> Look {
         let (picture, interest) = match &scheduled.item {
-            Job::Frame(frame, interest) => (&frame.picture, interest),
+            Job::Frame(frame, interest, _) => (&frame.picture, interest),
             Job::Picture(picture, interest, _) => (picture, interest),
         };
         Look { picture: Arc::clone(picture), interest: Arc::clone(interest) }
     }
 
     fn done(&self, scheduled: ScheduledJob, result: PictureResult) {
+        // A run that failed tells nothing of how long runs take.
+        if let Some(run) = scheduled.run.filter(|_| result.is_ok()) {
+            self.scheduler.ran(&self.crew, run.items, run.begun.elapsed());
+        }
+        let late = scheduled.late;
         let outcome = match scheduled.item {
-            Job::Frame(frame, _) => Some(self.outcome(frame, result)),
+            Job::Frame(frame, _, budget) => Some(self.outcome(frame, budget, late, result)),
             Job::Picture(_, _, reply) => {
                 // A client that hung up does not mind.
                 let _ = reply.to.send(result);
@@ -190,7 +205,7 @@ impl post::Work for LaneWork {
 }
 
 impl LaneWork {
-    fn outcome(&self, frame: Frame, result: PictureResult) -> Outcome {
+    fn outcome(&self, frame: Frame, budget: Budget, late: bool, result: PictureResult) -> Outcome {
         let found = result.map_err(|error| reason_of(&error)).map(|detections| {
             Arc::new(FrameDetections {
                 camera: frame.camera,
@@ -202,18 +217,22 @@ impl LaneWork {
                 detections,
             })
         });
-        Outcome { found, ticket: frame.ticket }
+        Outcome { found, budget, late, ticket: frame.ticket }
     }
 
     fn publish(&self, outcome: Option<Outcome>) {
-        let Some(Outcome { found, ticket }) = outcome else { return };
-        match found {
-            Ok(found) => {
-                self.hub.publish(found);
-                ticket.publish();
-            }
-            Err(reason) => ticket.drop_as(reason),
+        let Some(Outcome { found, budget, late, ticket }) = outcome else { return };
+        let found = match found {
+            Ok(found) => found,
+            Err(reason) => return ticket.drop_as(reason),
+        };
+        match budget.judge(found.capture.monotonic, late, Instant::now()) {
+            Verdict::TooOld => return ticket.drop_as(DropReason::TooOld),
+            Verdict::SignOfLife { first: true } => warn_too_slow(&found, &budget),
+            Verdict::SignOfLife { first: false } | Verdict::Publish => {}
         }
+        self.hub.publish(found);
+        ticket.publish();
     }
 }
 
@@ -224,6 +243,17 @@ fn reason_of(error: &EngineError) -> DropReason {
         EngineError::Hung(_) => DropReason::EngineHung,
         _ => DropReason::EngineError,
     }
+}
+
+fn warn_too_slow(found: &FrameDetections, budget: &Budget) {
+    tracing::warn!(
+        camera = %found.camera,
+        model = %found.model,
+        max_age = ?budget.max_age(),
+        age = ?found.capture.monotonic.elapsed(),
+        "nothing comes out within max_age on this machine: only one frame in {SIGN_OF_LIFE:?} is published; raise \
+         max_age, use a smaller model or watch fewer cameras"
+    );
 }
 
 #[cfg(test)]

@@ -21,9 +21,12 @@ use crate::publisher::Hub;
 use crate::{api, http, ingest, publisher, scheduler, telemetry};
 
 pub mod backend;
+pub mod budget;
+pub mod capacity;
 pub mod catalog;
 pub mod inspect;
 pub mod jobs;
+pub mod load;
 pub mod model_store;
 pub mod models;
 pub mod open_model;
@@ -40,7 +43,7 @@ use model_store::ModelStore;
 use models::Loader;
 use opener::Opener;
 use pipeline::Pipeline;
-use router::Router;
+use router::{Defaults, Router};
 
 /// A model, and the engine it is loaded in.
 pub struct LoadedModel {
@@ -61,6 +64,7 @@ pub struct App {
     http_address: SocketAddr,
     stop_listening: CancellationToken,
     listeners: [JoinHandle<()>; 2],
+    capacity_watcher: JoinHandle<()>,
     shutdown_timeout: Duration,
 }
 
@@ -86,8 +90,13 @@ impl App {
         let store = tokio::task::spawn_blocking(move || ModelStore::open(&data_dir)).await??;
         let loader = Arc::new(Loader::new(Threads::throughput(config.engine.lanes)));
         let pipelines = start_pipelines(&config, models, &store, &loader, &hub, &common).await?;
-        let default_model = config.models.first().map(|model| model.name.clone()).unwrap_or_default();
-        let router = Arc::new(Router::new(pipelines, default_model, config.min_score, hub.clone()));
+        let defaults = Defaults {
+            model: config.models.first().map(|model| model.name.clone()).unwrap_or_default(),
+            min_score: config.min_score,
+            max_age: config.max_age,
+        };
+        let router = Arc::new(Router::new(pipelines, defaults, hub.clone()));
+        capacity::register(&registry, &router)?;
         let (fleet, stored) = make_fleet(&config, &router, &registry).await?;
         let catalog = Catalog::new(Parts {
             router: Arc::clone(&router),
@@ -99,7 +108,9 @@ impl App {
             pipelines: common,
             metrics: catalog::Metrics::register(&registry)?,
         });
-        let server = Arc::new(Server::new(Arc::clone(&router), fleet, catalog, hub.clone(), supervisor));
+        let admission = config.ingest.admission;
+        let server = Server::new(Arc::clone(&router), fleet, catalog, hub.clone(), supervisor, admission);
+        let server = Arc::new(server);
         start_cameras(&config, &server, &stored).await?;
 
         let stop_listening = CancellationToken::new();
@@ -121,6 +132,7 @@ impl App {
                 http::serve(&config.http, http, pages, stop_http.cancelled()).await;
             }),
         ];
+        let watcher = capacity::watch(Arc::clone(&router));
         Ok(Self {
             server,
             router,
@@ -131,6 +143,7 @@ impl App {
             http_address,
             stop_listening,
             listeners,
+            capacity_watcher: watcher,
             shutdown_timeout: config.shutdown_timeout,
         })
     }
@@ -159,6 +172,7 @@ impl App {
     /// the time is up is abandoned; the answer tells whether all was.
     pub async fn shutdown(self) -> bool {
         let deadline = Instant::now() + self.shutdown_timeout;
+        self.capacity_watcher.abort();
         self.server.start_draining();
         self.health.refresh().await;
         let mut drained = timeout_at(deadline, self.server.fleet().shutdown()).await.is_ok();

@@ -7,6 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use crate::api::backend::{Choice, DetectError, Pending, PictureStream};
 use crate::detection::PictureDetections;
 use crate::frame::Picture;
+use crate::scheduler::queue::Terms;
 
 use super::jobs::{Interest, Job, JobKey, PictureReply};
 use super::pipeline::Pipeline;
@@ -33,7 +34,7 @@ pub fn submit(
     let (width, height) = (picture.width, picture.height);
     let (to, result) = oneshot::channel();
     let job = Job::Picture(picture, Arc::new(interest), PictureReply { to, slot });
-    pipeline.scheduler().offer(key, job).map_err(|_| gone(router, choice))?;
+    pipeline.scheduler().offer(key, job, Terms::default()).map_err(|_| gone(router, choice))?;
     let (router, choice) = (Arc::clone(router), choice.clone());
     Ok(Box::pin(async move {
         let detections = result

@@ -156,6 +156,11 @@ impl Pipeline {
         Arc::clone(&self.serving().info)
     }
 
+    /// Pictures a second it can look at, by what its runs took; none while that is not known.
+    pub fn pictures_per_second(&self) -> Option<f64> {
+        self.scheduler.items_per_second().map(|rate| rate * self.lanes().crew.len() as f64)
+    }
+
     /// Where its work waits.
     pub fn scheduler(&self) -> &Arc<JobScheduler> {
         &self.scheduler
@@ -208,6 +213,7 @@ mod tests {
 
     use super::*;
     use crate::app::LoadedModel;
+    use crate::app::budget::{Budget, Pulse};
     use crate::app::jobs::{Interest, Job, JobKey};
     use crate::camera::CameraId;
     use crate::detection::{Event, EventFilter, FrameDetections};
@@ -216,6 +222,7 @@ mod tests {
     use crate::frame::{CaptureQuality, CaptureTime, Frame, Picture};
     use crate::ledger::Ledger;
     use crate::publisher::{self, Subscription};
+    use crate::scheduler::queue::Terms;
 
     const SIDE: u32 = 8;
 
@@ -275,9 +282,10 @@ mod tests {
                 ticket: self.ledger.receive(),
             };
             let interest = Interest::new(&info(&[class]), 0.5, &[class.into()]).unwrap();
-            let job = Job::Frame(frame, Arc::new(interest));
+            let budget = Budget::new(Duration::from_secs(3600), Arc::new(Pulse::new(now)));
+            let job = Job::Frame(frame, Arc::new(interest), budget);
             let key = JobKey::Camera(CameraId::new("yard").unwrap());
-            if let Ok(Some(older)) = self.pipeline.scheduler().offer(key, job) {
+            if let Ok(Some(older)) = self.pipeline.scheduler().offer(key, job, Terms::default()) {
                 older.abandon(DropReason::Superseded);
             }
         }

@@ -2,31 +2,57 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
 
 use tokio_util::task::TaskTracker;
 
-use crate::camera::{CameraId, CameraSpec, CameraStatus, InvalidCamera};
+use crate::api::backend::Capacity;
+use crate::camera::{CameraError, CameraId, CameraSpec, CameraStatus, InvalidCamera};
 use crate::detection::ModelInfo;
 use crate::frame::Frame;
 use crate::ingest::{self, Fleet};
 use crate::ledger::DropReason;
 use crate::publisher::Hub;
+use crate::scheduler::queue::Terms;
 
+use super::budget::{Budget, Pulse};
 use super::jobs::{Interest, Job, JobKey, JobScheduler};
+use super::load::{Flow, Meter};
 use super::pipeline::{Pipeline, Relief};
 
-/// Where the frames of one camera go.
-#[derive(Clone)]
+/// Where the frames of one camera go, and on what terms.
 struct Route {
     model: Arc<str>,
     scheduler: Arc<JobScheduler>,
     interest: Arc<Interest>,
+    weight: u32,
+    budget: Budget,
+    pulse: Arc<Pulse>,
+    flow: Flow,
+    meter: Arc<Meter>,
+}
+
+impl Route {
+    /// Frames a second that the camera asks for.
+    fn load(&self) -> f64 {
+        self.flow.load(&self.meter)
+    }
+}
+
+/// What holds for cameras that do not say otherwise.
+#[derive(Clone, Debug)]
+pub struct Defaults {
+    /// The model.
+    pub model: String,
+    /// The score below which detections are left out.
+    pub min_score: f32,
+    /// How old detections may be when they are published.
+    pub max_age: Duration,
 }
 
 /// The pipelines by model name, and each camera's way to one.
 pub struct Router {
-    default_model: String,
-    min_score: f32,
+    defaults: Defaults,
     table: RwLock<Table>,
     hub: Hub,
 }
@@ -34,7 +60,7 @@ pub struct Router {
 /// One lock for both, so that no camera finds its way to a model that is just being taken away.
 struct Table {
     pipelines: BTreeMap<String, Arc<Pipeline>>,
-    routes: HashMap<CameraId, Route>,
+    routes: HashMap<CameraId, Arc<Route>>,
     closed: bool,
 }
 
@@ -48,15 +74,15 @@ pub struct Closed;
 
 impl Router {
     /// A router without cameras.
-    pub fn new(pipelines: Vec<Pipeline>, default_model: String, min_score: f32, hub: Hub) -> Self {
+    pub fn new(pipelines: Vec<Pipeline>, defaults: Defaults, hub: Hub) -> Self {
         let pipelines = pipelines.into_iter().map(|p| (p.name().to_string(), Arc::new(p))).collect();
         let table = Table { pipelines, routes: HashMap::new(), closed: false };
-        Self { default_model, min_score, table: RwLock::new(table), hub }
+        Self { defaults, table: RwLock::new(table), hub }
     }
 
     /// The pipeline of a model, or of the default one.
     pub fn pipeline(&self, model: Option<&str>) -> Option<Arc<Pipeline>> {
-        self.read().pipelines.get(model.unwrap_or(&self.default_model)).cloned()
+        self.read().pipelines.get(model.unwrap_or(&self.defaults.model)).cloned()
     }
 
     /// All pipelines, by name.
@@ -66,12 +92,12 @@ impl Router {
 
     /// The model of cameras that name none.
     pub fn default_model(&self) -> &str {
-        &self.default_model
+        &self.defaults.model
     }
 
     /// The score below which detections are left out where nobody says otherwise.
     pub fn min_score(&self) -> f32 {
-        self.min_score
+        self.defaults.min_score
     }
 
     /// Checks that the model and classes a camera asks for exist.
@@ -89,8 +115,42 @@ impl Router {
     pub fn set_route(&self, spec: &CameraSpec) -> Result<(), InvalidCamera> {
         let mut table = self.write();
         let route = self.route_for(&table, spec)?;
-        table.routes.insert(spec.id.clone(), route);
+        table.routes.insert(spec.id.clone(), Arc::new(route));
         Ok(())
+    }
+
+    /// As [`Router::set_route`], if the model can look at what the camera asks for besides all others. A camera
+    /// that asks for no more than before is let through in any case, and any camera while the model's capacity
+    /// is not known.
+    ///
+    /// # Errors
+    /// [`CameraError::NoCapacity`], or as [`Router::check`].
+    pub fn admit(&self, spec: &CameraSpec) -> Result<(), CameraError> {
+        // Held from the sum to the entry, so that two cameras cannot take the same place.
+        let mut table = self.write();
+        let route = self.route_for(&table, spec)?;
+        let before = table.routes.get(&spec.id).filter(|before| before.model == route.model);
+        let (asked, before) = (route.load(), before.map_or(0.0, |before| before.load()));
+        let load = table.load_of(&route.model) - before;
+        let capacity = table.pipelines.get(&*route.model).and_then(|pipeline| pipeline.pictures_per_second());
+        if let Some(capacity) = capacity.filter(|capacity| asked > before && load + asked > *capacity) {
+            let (camera, model) = (spec.id.clone(), route.model.to_string());
+            return Err(CameraError::NoCapacity { camera, model, asked, capacity, load });
+        }
+        table.routes.insert(spec.id.clone(), Arc::new(route));
+        Ok(())
+    }
+
+    /// What each model can do and is asked for, by name.
+    pub fn capacities(&self) -> Vec<Capacity> {
+        let table = self.read();
+        let capacity = |pipeline: &Arc<Pipeline>| Capacity {
+            model: pipeline.name().to_string(),
+            is_default: **pipeline.name() == *self.defaults.model,
+            frames_per_second: pipeline.pictures_per_second(),
+            load: table.load_of(pipeline.name()),
+        };
+        table.pipelines.values().map(capacity).collect()
     }
 
     /// Forgets where the frames of a camera go.
@@ -179,21 +239,30 @@ impl Router {
     }
 
     fn route_for(&self, table: &Table, spec: &CameraSpec) -> Result<Route, InvalidCamera> {
-        let name = spec.model.as_deref().unwrap_or(&self.default_model);
+        let name = spec.model.as_deref().unwrap_or(&self.defaults.model);
         let pipeline = table.pipelines.get(name).ok_or_else(|| InvalidCamera {
             field: "model",
             problem: format!("there is no model {name:?}; the models are {}", table.model_names()),
         })?;
-        let min_score = spec.min_score.unwrap_or(self.min_score);
+        let min_score = spec.min_score.unwrap_or(self.defaults.min_score);
         let interest =
             Interest::new(&pipeline.info(), min_score, &spec.classes).map_err(|class| InvalidCamera {
                 field: "classes",
                 problem: format!("model {name} has no class {class:?}; `centerx model inspect` lists them"),
             })?;
+        let (flow, before) = (Flow::of(spec), table.routes.get(&spec.id));
+        let pulse =
+            before.map_or_else(|| Arc::new(Pulse::new(Instant::now())), |before| Arc::clone(&before.pulse));
+        let same_flow = before.filter(|before| before.flow == flow);
         Ok(Route {
             model: Arc::clone(pipeline.name()),
             scheduler: Arc::clone(pipeline.scheduler()),
             interest: Arc::new(interest),
+            weight: spec.priority,
+            budget: Budget::new(spec.max_age.unwrap_or(self.defaults.max_age), Arc::clone(&pulse)),
+            pulse,
+            meter: same_flow.map_or_else(Arc::default, |before| Arc::clone(&before.meter)),
+            flow,
         })
     }
 
@@ -202,7 +271,7 @@ impl Router {
         self.read().model_names()
     }
 
-    fn route(&self, id: &CameraId) -> Option<Route> {
+    fn route(&self, id: &CameraId) -> Option<Arc<Route>> {
         self.read().routes.get(id).cloned()
     }
 
@@ -227,7 +296,7 @@ impl Table {
         self.pipelines.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
     }
 
-    fn routes_to(&self, model: &str) -> impl Iterator<Item = (&CameraId, &Route)> {
+    fn routes_to(&self, model: &str) -> impl Iterator<Item = (&CameraId, &Arc<Route>)> {
         self.routes.iter().filter(move |(_, route)| *route.model == *model)
     }
 
@@ -237,8 +306,13 @@ impl Table {
         cameras
     }
 
+    /// Frames a second that the cameras of a model ask for.
+    fn load_of(&self, model: &str) -> f64 {
+        self.routes_to(model).map(|(_, route)| route.load()).sum()
+    }
+
     fn check_classes(&self, model: &str, info: &ModelInfo) -> Result<(), LacksClasses> {
-        let lacking = |(id, route): (&CameraId, &Route)| {
+        let lacking = |(id, route): (&CameraId, &Arc<Route>)| {
             route.interest.unknown_to(info).map(|class| (id.clone(), class.to_owned()))
         };
         let mut lacking: Vec<_> = self.routes_to(model).filter_map(lacking).collect();
@@ -253,8 +327,16 @@ impl ingest::Sink for Router {
             frame.ticket.drop_as(DropReason::NoModel);
             return;
         };
+        let (now, captured) = (Instant::now(), frame.capture.monotonic);
+        route.meter.count(now);
+        let terms = Terms {
+            weight: route.weight,
+            expires: Some(route.budget.expires(captured)),
+            overdue: route.budget.is_overdue(now),
+        };
         let key = JobKey::Camera(frame.camera.clone());
-        match route.scheduler.offer(key, Job::Frame(frame, route.interest)) {
+        let job = Job::Frame(frame, Arc::clone(&route.interest), route.budget.clone());
+        match route.scheduler.offer(key, job, terms) {
             Ok(None) => {}
             Ok(Some(older)) => older.abandon(DropReason::Superseded),
             Err(refused) => refused.abandon(self.why_refused()),

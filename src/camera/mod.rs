@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -109,6 +110,14 @@ pub struct CameraSpec {
     /// Frames a second to look at, at most; the rest are counted as `rate_limited`.
     #[serde(default)]
     pub max_fps: Option<f64>,
+    /// How old its detections may be when they are published, from the frame's arrival; older ones are
+    /// counted as `too_old`. The server's default if absent.
+    #[serde(default, with = "humantime_serde")]
+    pub max_age: Option<Duration>,
+    /// Its weight when there is too much to look at: 2 gets twice the turns of 1. 1 to
+    /// [`CameraSpec::MAX_PRIORITY`].
+    #[serde(default = "lowest_priority")]
+    pub priority: u32,
     /// The model to use; the server's default model if absent.
     #[serde(default)]
     pub model: Option<String>,
@@ -126,8 +135,26 @@ pub struct CameraSpec {
     pub repeat: bool,
 }
 
+/// What `max_age` may be.
+const MAX_AGES: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3600);
+
 fn enabled() -> bool {
     true
+}
+
+fn lowest_priority() -> u32 {
+    CameraSpec::LOWEST_PRIORITY
+}
+
+/// Checks a `max_age`, a camera's or the server's.
+///
+/// # Errors
+/// What is wrong and what would do.
+pub fn check_max_age(max_age: Duration) -> Result<(), String> {
+    if MAX_AGES.contains(&max_age) {
+        return Ok(());
+    }
+    Err(format!("{max_age:?} is not a time from 1 ms to 1 h; \"1h\" is as good as no limit"))
 }
 
 fn expose_url<S: Serializer>(url: &CameraUrl, serializer: S) -> Result<S::Ok, S::Error> {
@@ -135,6 +162,11 @@ fn expose_url<S: Serializer>(url: &CameraUrl, serializer: S) -> Result<S::Ok, S:
 }
 
 impl CameraSpec {
+    /// The priority of a camera that says nothing of it.
+    pub const LOWEST_PRIORITY: u32 = 1;
+    /// The greatest priority.
+    pub const MAX_PRIORITY: u32 = 10;
+
     /// An enabled camera with default settings.
     pub fn new(id: CameraId, url: CameraUrl) -> Self {
         Self {
@@ -143,6 +175,8 @@ impl CameraSpec {
             url,
             enabled: true,
             max_fps: None,
+            max_age: None,
+            priority: Self::LOWEST_PRIORITY,
             model: None,
             min_score: None,
             classes: Vec::new(),
@@ -166,6 +200,13 @@ impl CameraSpec {
                 "max_fps",
                 format!("{fps} is not a number above 0 and up to 1000"),
             ));
+        }
+        if let Some(Err(problem)) = self.max_age.map(check_max_age) {
+            return Err(InvalidCamera::new("max_age", problem));
+        }
+        if !(1..=Self::MAX_PRIORITY).contains(&self.priority) {
+            let problem = format!("{} is not a number from 1 to {}", self.priority, Self::MAX_PRIORITY);
+            return Err(InvalidCamera::new("priority", problem));
         }
         if let Some(score) = self.min_score.filter(|score| !(0.0..=1.0).contains(score)) {
             return Err(InvalidCamera::new("min_score", format!("{score} is not a number from 0 to 1")));
@@ -212,6 +253,8 @@ pub struct CameraPatch {
     pub url: Option<CameraUrl>,
     pub enabled: Option<bool>,
     pub max_fps: Option<Option<f64>>,
+    pub max_age: Option<Option<Duration>>,
+    pub priority: Option<u32>,
     pub model: Option<Option<String>>,
     pub min_score: Option<Option<f32>>,
     pub classes: Option<Vec<String>>,
@@ -231,6 +274,8 @@ impl CameraPatch {
         set(&mut spec.url, self.url);
         set(&mut spec.enabled, self.enabled);
         set(&mut spec.max_fps, self.max_fps);
+        set(&mut spec.max_age, self.max_age);
+        set(&mut spec.priority, self.priority);
         set(&mut spec.model, self.model);
         set(&mut spec.min_score, self.min_score);
         set(&mut spec.classes, self.classes);
@@ -255,6 +300,24 @@ pub enum CameraError {
     /// A setting is wrong.
     #[error(transparent)]
     Invalid(#[from] InvalidCamera),
+    /// The server admits no more than it can look at.
+    #[error(
+        "camera {camera} does not fit: it asks for {asked:.1} frames a second of model {model}, which can look at \
+         about {capacity:.1}, and the other cameras ask for {load:.1}; give it or others a lower max_fps, or set \
+         [ingest] admission = \"open\" and let them share"
+    )]
+    NoCapacity {
+        /// The camera.
+        camera: CameraId,
+        /// The model it asks for.
+        model: String,
+        /// Frames a second the camera asks for.
+        asked: f64,
+        /// Frames a second the model can look at.
+        capacity: f64,
+        /// Frames a second the other cameras ask for.
+        load: f64,
+    },
     /// The store could not be written; nothing was changed.
     #[error("the camera store cannot be written, so nothing was changed: {0}")]
     Store(String),

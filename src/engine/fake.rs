@@ -18,6 +18,7 @@ pub struct FakeEngine {
     rows: Vec<[f32; VALUES]>,
     error: Option<String>,
     gate: Option<Gate>,
+    time: Duration,
     faults: Vec<(RangeInclusive<usize>, Fault)>,
     runs: Arc<AtomicUsize>,
     opened: Arc<AtomicUsize>,
@@ -57,8 +58,18 @@ impl FakeEngine {
     /// An engine with input of (width, height) pixels, one lane and batch 1, that finds nothing.
     pub fn new(input: (u32, u32)) -> Self {
         let limits = Limits { max_batch: 1, preferred_batch: 1, max_queue_delay: Duration::ZERO, lanes: 1 };
-        let (runs, opened) = Default::default();
-        Self { input, limits, rows: Vec::new(), error: None, gate: None, faults: Vec::new(), runs, opened }
+        let (runs, opened, time) = Default::default();
+        Self {
+            input,
+            limits,
+            rows: Vec::new(),
+            error: None,
+            gate: None,
+            time,
+            faults: Vec::new(),
+            runs,
+            opened,
+        }
     }
 
     /// Finds these in every picture: x1, y1, x2, y2 in input pixels, score, class.
@@ -76,6 +87,12 @@ impl FakeEngine {
     /// Fails every run.
     pub fn fails(mut self, error: &str) -> Self {
         self.error = Some(error.into());
+        self
+    }
+
+    /// Takes so long for every run, whatever the batch, and none of a core's time.
+    pub fn takes(mut self, time: Duration) -> Self {
+        self.time = time;
         self
     }
 
@@ -118,6 +135,15 @@ impl Engine for FakeEngine {
     }
 }
 
+/// Nobody notifies, so this is the time itself.
+fn wait(time: Duration) {
+    let (never, asleep) = (Condvar::new(), Mutex::new(()));
+    let guard = asleep.lock().unwrap_or_else(PoisonError::into_inner);
+    if !time.is_zero() {
+        drop(never.wait_timeout_while(guard, time, |()| true));
+    }
+}
+
 struct FakeLane {
     engine: FakeEngine,
     input: Vec<u8>,
@@ -140,6 +166,7 @@ impl Lane for FakeLane {
         if let Some(gate) = &self.engine.gate {
             gate.pass();
         }
+        wait(self.engine.time);
         if let Some(error) = &self.engine.error {
             return Err(EngineError::Run(error.clone()));
         }

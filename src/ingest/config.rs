@@ -4,10 +4,23 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+/// What happens to a camera of the API that asks for more than the server can look at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Admission {
+    /// It is watched, and all share.
+    #[default]
+    Open,
+    /// It is refused.
+    Strict,
+}
+
 /// How cameras are connected and watched.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// Whether cameras are refused that the server has no capacity for.
+    pub admission: Admission,
     /// A connected camera that brings no frame for so long has stalled and is connected anew.
     #[serde(with = "humantime_serde")]
     pub stall_timeout: Duration,
@@ -44,6 +57,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            admission: Admission::default(),
             stall_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(10),
             backoff_min: Duration::from_millis(500),

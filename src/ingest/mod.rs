@@ -31,7 +31,7 @@ mod source;
 mod watched;
 mod watcher;
 
-pub use config::Config;
+pub use config::{Admission, Config};
 pub use fleet::Fleet;
 pub use gstreamer::{GStreamer, clip};
 pub use link::Link;

@@ -12,42 +12,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use prometheus::{Histogram, HistogramOpts, Registry};
-
-use crate::telemetry::SECONDS_BUCKETS;
-
+mod metrics;
 pub mod order;
+mod pace;
 pub mod queue;
+#[cfg(test)]
+mod simulation;
+pub mod turns;
 
+pub use metrics::Metrics;
 use order::{InOrder, Turn};
-use queue::{BatchPolicy, Plan, Queue};
-
-/// What the scheduler measures.
-#[derive(Clone, Debug)]
-pub struct Metrics {
-    queue_seconds: Histogram,
-    batch_size: Histogram,
-}
-
-impl Metrics {
-    /// Registers the scheduler's metrics.
-    ///
-    /// # Errors
-    /// A metric registered twice.
-    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let queue_seconds = Histogram::with_opts(
-            HistogramOpts::new("centerx_queue_seconds", "Time a dispatched item waited for an engine.")
-                .buckets(SECONDS_BUCKETS.to_vec()),
-        )?;
-        let batch_size = Histogram::with_opts(
-            HistogramOpts::new("centerx_batch_size", "Items in a dispatched batch.")
-                .buckets(vec![1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0]),
-        )?;
-        registry.register(Box::new(queue_seconds.clone()))?;
-        registry.register(Box::new(batch_size.clone()))?;
-        Ok(Self { queue_seconds, batch_size })
-    }
-}
+use pace::Pace;
+use queue::{BatchPolicy, Plan, Queue, Terms};
 
 /// One item of a batch and its place in its key's order.
 #[derive(Debug)]
@@ -56,6 +32,28 @@ pub struct Scheduled<T, R> {
     pub item: T,
     /// To be finished with the item's result.
     pub turn: Turn<R>,
+    /// It is run although it was too late from the start, see [`Terms::overdue`].
+    pub late: bool,
+    /// With the first item of a batch.
+    pub run: Option<Run>,
+}
+
+/// A batch on its way.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    /// Items in it.
+    pub items: usize,
+    /// When it was taken.
+    pub begun: Instant,
+}
+
+/// What a lane is given.
+#[derive(Debug)]
+pub enum Taken<T, R> {
+    /// To be processed.
+    Batch(Vec<Scheduled<T, R>>),
+    /// Too late to be processed: to be let go.
+    Expired(Vec<T>),
 }
 
 /// The lanes that work together. Clones are the same crew.
@@ -91,6 +89,7 @@ pub struct Scheduler<K, T, R> {
 #[derive(Debug)]
 struct State<K, T, R> {
     queue: Queue<K, T>,
+    pace: Pace,
     order: InOrder<K, R>,
     on_duty: Crew,
     closed: bool,
@@ -100,7 +99,8 @@ impl<K: Hash + Eq + Clone, T, R> Scheduler<K, T, R> {
     /// An empty scheduler with `crew` on duty, whose engine wants `policy`.
     pub fn new(crew: Crew, policy: BatchPolicy, metrics: Metrics) -> Self {
         let queue = Queue::new(policy);
-        let state = State { queue, order: InOrder::default(), on_duty: crew, closed: false };
+        let (pace, order) = (Pace::default(), InOrder::default());
+        let state = State { queue, pace, order, on_duty: crew, closed: false };
         Self { state: Mutex::new(state), changed: Condvar::new(), relieved: Condvar::new(), metrics }
     }
 
@@ -108,12 +108,12 @@ impl<K: Hash + Eq + Clone, T, R> Scheduler<K, T, R> {
     ///
     /// # Errors
     /// The item itself, once the scheduler is closed.
-    pub fn offer(&self, key: K, item: T) -> Result<Option<T>, T> {
+    pub fn offer(&self, key: K, item: T, terms: Terms) -> Result<Option<T>, T> {
         let mut state = self.lock();
         if state.closed {
             return Err(item);
         }
-        let replaced = state.queue.offer(key, item, Instant::now());
+        let replaced = state.queue.offer(key, item, terms, Instant::now());
         drop(state);
         if replaced.is_none() {
             self.changed.notify_one();
@@ -121,9 +121,9 @@ impl<K: Hash + Eq + Clone, T, R> Scheduler<K, T, R> {
         Ok(replaced)
     }
 
-    /// Waits for the next batch for a lane of `crew`; none once the crew was dismissed or the scheduler is
-    /// closed. A crew that is not on duty yet waits until it is.
-    pub fn take(&self, crew: &Crew) -> Option<Vec<Scheduled<T, R>>> {
+    /// Waits for the next batch for a lane of `crew`, or for what has waited too long; none once the crew was
+    /// dismissed or the scheduler is closed. A crew that is not on duty yet waits until it is.
+    pub fn take(&self, crew: &Crew) -> Option<Taken<T, R>> {
         let mut state = self.lock();
         loop {
             if state.closed || crew.is_dismissed() {
@@ -134,6 +134,10 @@ impl<K: Hash + Eq + Clone, T, R> Scheduler<K, T, R> {
                 continue;
             }
             let now = Instant::now();
+            let expired = state.queue.expire(now);
+            if !expired.is_empty() {
+                return Some(Taken::Expired(expired));
+            }
             state = match state.queue.plan(now) {
                 Plan::Idle => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Plan::WaitUntil(until) => {
@@ -142,12 +146,14 @@ impl<K: Hash + Eq + Clone, T, R> Scheduler<K, T, R> {
                 }
                 Plan::Dispatch(batch) => {
                     self.metrics.batch_size.observe(batch.len() as f64);
+                    let mut run = Some(Run { items: batch.len(), begun: now });
                     let scheduled = batch.into_iter().map(|dispatched| {
                         let waited = now.saturating_duration_since(dispatched.offered);
                         self.metrics.queue_seconds.observe(waited.as_secs_f64());
-                        Scheduled { item: dispatched.item, turn: state.order.begin(dispatched.key) }
+                        let turn = state.order.begin(dispatched.key);
+                        Scheduled { item: dispatched.item, turn, late: dispatched.late, run: run.take() }
                     });
-                    return Some(scheduled.collect());
+                    return Some(Taken::Batch(scheduled.collect()));
                 }
             };
         }
@@ -159,8 +165,27 @@ impl<K: Hash + Eq + Clone, T, R> Scheduler<K, T, R> {
         let mut state = self.lock();
         std::mem::replace(&mut state.on_duty, crew.clone()).dismiss();
         state.queue.set_policy(policy);
+        // Another engine has another pace.
+        state.queue.set_run_time(Duration::ZERO);
+        state.pace = Pace::default();
         drop(state);
         self.wake_all();
+    }
+
+    /// A lane of `crew` was done with a batch of so many items so long after it had taken them.
+    pub fn ran(&self, crew: &Crew, items: usize, time: Duration) {
+        let mut state = self.lock();
+        if crew.is(&state.on_duty) {
+            state.pace.ran(items, time);
+            let run_time = state.pace.run_time();
+            state.queue.set_run_time(run_time);
+        }
+    }
+
+    /// Items a second that one lane can process, by what its runs took; none while that is not known.
+    pub fn items_per_second(&self) -> Option<f64> {
+        let state = self.lock();
+        state.pace.items_per_second(state.queue.policy().preferred_batch)
     }
 
     /// Ends the lanes of a crew, each after the batch it holds.
@@ -209,6 +234,7 @@ impl<K: Hash + Eq + Clone, T, R> Scheduler<K, T, R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use prometheus::Registry;
     use std::thread::JoinHandle;
 
     type Numbers = Arc<Scheduler<u32, u32, u32>>;
@@ -223,12 +249,23 @@ mod tests {
         (Arc::new(Scheduler::new(crew.clone(), policy(max_batch), metrics)), crew)
     }
 
+    fn offer(scheduler: &Numbers, key: u32, item: u32) -> Result<Option<u32>, u32> {
+        scheduler.offer(key, item, Terms::default())
+    }
+
+    fn take(scheduler: &Numbers, crew: &Crew) -> Option<Vec<Scheduled<u32, u32>>> {
+        match scheduler.take(crew)? {
+            Taken::Batch(batch) => Some(batch),
+            Taken::Expired(expired) => panic!("{expired:?} expired"),
+        }
+    }
+
     /// A lane that returns what it took when it ends.
     fn lane(scheduler: &Numbers, crew: &Crew) -> JoinHandle<Vec<u32>> {
         let (scheduler, crew) = (Arc::clone(scheduler), crew.clone());
         std::thread::spawn(move || {
             let mut taken = Vec::new();
-            while let Some(batch) = scheduler.take(&crew) {
+            while let Some(batch) = take(&scheduler, &crew) {
                 taken.extend(batch.iter().map(|scheduled| scheduled.item));
                 batch.into_iter().for_each(|s| assert_eq!(s.turn.finish(0, |_| ()), None));
             }
@@ -246,26 +283,46 @@ mod tests {
     fn a_waiting_lane_is_woken_by_an_offer_and_ended_by_close() {
         let (scheduler, crew) = scheduler(1);
         let lane = lane(&scheduler, &crew);
-        assert_eq!(scheduler.offer(1, 10), Ok(None));
+        assert_eq!(offer(&scheduler, 1, 10), Ok(None));
         until_taken(&scheduler, 1);
         assert!(scheduler.close().is_empty());
         assert_eq!(lane.join().unwrap(), [10]);
-        assert_eq!(scheduler.offer(1, 11), Err(11));
+        assert_eq!(offer(&scheduler, 1, 11), Err(11));
     }
 
     #[test]
     fn close_returns_what_waited() {
         let (scheduler, crew) = scheduler(1);
-        assert_eq!(scheduler.offer(1, 10), Ok(None));
-        assert_eq!(scheduler.offer(1, 11), Ok(Some(10)));
+        assert_eq!(offer(&scheduler, 1, 10), Ok(None));
+        assert_eq!(offer(&scheduler, 1, 11), Ok(Some(10)));
         assert_eq!(scheduler.close(), [11]);
-        assert!(scheduler.take(&crew).is_none());
+        assert!(take(&scheduler, &crew).is_none());
+    }
+
+    #[test]
+    fn what_would_come_too_late_is_handed_out_as_such_once_the_pace_is_known() {
+        let (scheduler, crew) = scheduler(1);
+        let in_a_second =
+            || Terms { expires: Some(Instant::now() + Duration::from_secs(1)), ..Terms::default() };
+        assert_eq!(scheduler.offer(1, 10, in_a_second()), Ok(None));
+        assert_eq!(take(&scheduler, &crew).unwrap()[0].item, 10);
+        assert_eq!(scheduler.items_per_second(), None);
+        scheduler.ran(&crew, 1, Duration::from_secs(2));
+        assert_eq!(scheduler.items_per_second(), Some(0.5));
+        assert_eq!(scheduler.offer(1, 11, in_a_second()), Ok(None));
+        assert!(matches!(scheduler.take(&crew), Some(Taken::Expired(expired)) if expired == [11]));
+        // Another engine may be faster.
+        let new = Crew::default();
+        scheduler.relieve(&new, policy(1));
+        scheduler.ran(&crew, 1, Duration::from_secs(2));
+        assert_eq!(scheduler.offer(1, 12, in_a_second()), Ok(None));
+        assert_eq!(take(&scheduler, &new).unwrap()[0].item, 12);
     }
 
     #[test]
     fn a_forgotten_key_gives_its_item_back() {
         let (scheduler, _crew) = scheduler(4);
-        assert_eq!(scheduler.offer(7, 1), Ok(None));
+        assert_eq!(offer(&scheduler, 7, 1), Ok(None));
         assert_eq!(scheduler.forget(&7), Some(1));
         assert_eq!(scheduler.forget(&7), None);
     }
@@ -273,12 +330,12 @@ mod tests {
     #[test]
     fn a_new_crew_takes_over_what_waits_as_its_engine_wants_it() {
         let (scheduler, old) = scheduler(1);
-        let held = (scheduler.offer(0, 1), scheduler.take(&old).unwrap()).1;
-        (0..3).for_each(|key| assert_eq!(scheduler.offer(key, 10 + key), Ok(None)));
+        let held = (offer(&scheduler, 0, 1), take(&scheduler, &old).unwrap()).1;
+        (0..3).for_each(|key| assert_eq!(offer(&scheduler, key, 10 + key), Ok(None)));
         let new = Crew::default();
         scheduler.relieve(&new, policy(8));
-        assert!(scheduler.take(&old).is_none());
-        let batch = scheduler.take(&new).unwrap();
+        assert!(take(&scheduler, &old).is_none());
+        let batch = take(&scheduler, &new).unwrap();
         assert_eq!(batch.iter().map(|scheduled| scheduled.item).collect::<Vec<_>>(), [10, 11, 12]);
         // The new crew is done first; key 0 still comes in order.
         let mut out = Vec::new();
@@ -298,7 +355,7 @@ mod tests {
         let (retiring, beginning) = (lane(&scheduler, &old), lane(&scheduler, &new));
         scheduler.relieve(&new, policy(1));
         assert_eq!(retiring.join().unwrap(), [0; 0]);
-        assert_eq!(scheduler.offer(1, 10), Ok(None));
+        assert_eq!(offer(&scheduler, 1, 10), Ok(None));
         until_taken(&scheduler, 1);
         scheduler.close();
         assert_eq!(beginning.join().unwrap(), [10]);
@@ -325,7 +382,7 @@ mod tests {
         let waiting = lane(&scheduler, &spare);
         scheduler.dismiss(&spare);
         assert_eq!(waiting.join().unwrap(), [0; 0]);
-        assert_eq!(scheduler.offer(1, 10), Ok(None));
-        assert_eq!(scheduler.take(&old).unwrap()[0].item, 10);
+        assert_eq!(offer(&scheduler, 1, 10), Ok(None));
+        assert_eq!(take(&scheduler, &old).unwrap()[0].item, 10);
     }
 }

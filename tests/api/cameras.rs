@@ -24,6 +24,10 @@ fn camera(id: &str, url: &str) -> v1::Camera {
     v1::Camera { id: id.into(), url: url.into(), ..v1::Camera::default() }
 }
 
+fn age(seconds: i64) -> prost_types::Duration {
+    prost_types::Duration { seconds, nanos: 0 }
+}
+
 fn add(camera: v1::Camera) -> v1::AddCameraRequest {
     v1::AddCameraRequest { camera: Some(camera) }
 }
@@ -39,13 +43,18 @@ async fn a_camera_is_added_told_changed_and_removed() {
     let wanted = v1::Camera {
         name: "Yard".into(),
         max_fps: Some(5.0),
+        max_age: Some(prost_types::Duration { seconds: 1, nanos: 500_000_000 }),
+        priority: Some(3),
         min_score: Some(0.25),
         classes: vec!["person".into()],
         transport: v1::Transport::Udp.into(),
         r#loop: true,
         ..camera("yard", URL)
     };
-    let added = client.add_camera(add(wanted.clone())).await.unwrap().into_inner().camera.unwrap();
+    let answer = client.add_camera(add(wanted.clone())).await.unwrap().into_inner();
+    let capacity = answer.capacity.unwrap();
+    assert_eq!((capacity.model.as_str(), capacity.left_fps), ("coco", Some(14.5)));
+    let added = answer.camera.unwrap();
     let shown =
         v1::Camera { url: "rtsp://admin:***@10.0.0.9/live?***".into(), enabled: Some(true), ..wanted };
     assert_eq!(added.camera.as_ref(), Some(&shown));
@@ -60,9 +69,17 @@ async fn a_camera_is_added_told_changed_and_removed() {
     assert_eq!(got.camera, Some(added));
 
     let change = v1::Camera { name: "Back yard".into(), ..camera("yard", "ignored") };
-    let changed = client.update_camera(update(change, &["name", "max_fps", "loop"])).await.unwrap();
+    let paths = ["name", "max_fps", "max_age", "priority", "loop"];
+    let changed = client.update_camera(update(change, &paths)).await.unwrap();
     let changed = changed.into_inner().camera.unwrap().camera.unwrap();
-    let expected = v1::Camera { name: "Back yard".into(), max_fps: None, r#loop: false, ..shown };
+    let expected = v1::Camera {
+        name: "Back yard".into(),
+        max_fps: None,
+        max_age: None,
+        priority: Some(1),
+        r#loop: false,
+        ..shown
+    };
     assert_eq!(changed, expected);
     let kept = server.backend.cameras.lock().unwrap()[&camera_id("yard")].spec.url.clone();
     assert_eq!(kept.expose().as_str(), URL, "the password is kept");
@@ -88,6 +105,28 @@ async fn cameras_are_listed_by_id_without_secrets() {
 }
 
 #[tokio::test]
+async fn capacity_is_told_and_a_camera_beyond_it_refused_with_the_figures() {
+    let (server, mut client) = start().await;
+    let told = client.get_capacity(v1::GetCapacityRequest {}).await.unwrap().into_inner().models;
+    let [busy, new] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((busy.capacity_fps, busy.load_fps, busy.left_fps), (Some(50.0), 35.5, Some(14.5)));
+    assert_eq!((new.capacity_fps, new.load_fps, new.left_fps), (None, 25.0, None));
+
+    *server.backend.refuse_change.lock().unwrap() = Some(CameraError::NoCapacity {
+        camera: camera_id("yard"),
+        model: "coco".into(),
+        asked: 25.0,
+        capacity: 50.0,
+        load: 35.5,
+    });
+    let status = client.add_camera(add(camera("yard", URL))).await.unwrap_err();
+    assert_eq!((status.code(), fields(&status)), (Code::ResourceExhausted, vec!["camera.id".to_owned()]));
+    for words in ["25.0 frames", "about 50.0", "35.5", "admission"] {
+        assert!(status.message().contains(words), "{}", status.message());
+    }
+}
+
+#[tokio::test]
 async fn every_wrong_field_of_a_new_camera_is_named() {
     let (_server, mut client) = start().await;
     let wrong = v1::Camera { transport: 7, ..camera("../etc", "ftp://admin:s3cret@h/x") };
@@ -100,6 +139,11 @@ async fn every_wrong_field_of_a_new_camera_is_named() {
     for (wrong, field) in [
         (v1::Camera { max_fps: Some(f64::NAN), ..camera("a", URL) }, "camera.max_fps"),
         (v1::Camera { max_fps: Some(0.0), ..camera("a", URL) }, "camera.max_fps"),
+        (v1::Camera { max_age: Some(age(0)), ..camera("a", URL) }, "camera.max_age"),
+        (v1::Camera { max_age: Some(age(-1)), ..camera("a", URL) }, "camera.max_age"),
+        (v1::Camera { max_age: Some(age(i64::MAX)), ..camera("a", URL) }, "camera.max_age"),
+        (v1::Camera { priority: Some(0), ..camera("a", URL) }, "camera.priority"),
+        (v1::Camera { priority: Some(11), ..camera("a", URL) }, "camera.priority"),
         (v1::Camera { min_score: Some(1.5), ..camera("a", URL) }, "camera.min_score"),
         (v1::Camera { name: "n".repeat(201), ..camera("a", URL) }, "camera.name"),
         (v1::Camera { classes: vec![String::new(); 1001], ..camera("a", URL) }, "camera.classes"),

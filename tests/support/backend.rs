@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use centerx::api::backend::{
-    Backend, Choice, DetectError, DetectRequest, EventStream, ModelChangeError, ModelView, Pending,
+    Backend, Capacity, Choice, DetectError, DetectRequest, EventStream, ModelChangeError, ModelView, Pending,
     PictureStream, SubscribeError,
 };
 use centerx::api::{Config, Health, Metrics, Server, bind};
@@ -237,6 +237,13 @@ impl Backend for Scripted {
 
     fn cameras(&self) -> Vec<CameraView> {
         self.cameras.lock().unwrap().values().cloned().collect()
+    }
+
+    fn capacities(&self) -> Vec<Capacity> {
+        let busy =
+            Capacity { model: "coco".into(), is_default: true, frames_per_second: Some(50.0), load: 35.5 };
+        let new = Capacity { model: "night".into(), is_default: false, frames_per_second: None, load: 25.0 };
+        vec![busy, new]
     }
 
     fn subscribe(&self, filter: EventFilter) -> Result<EventStream, SubscribeError> {
