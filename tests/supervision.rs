@@ -296,3 +296,40 @@ async fn a_vacant_lane_does_not_hold_up_the_end() {
     yard.end().await;
     gate.open();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_that_hangs_at_opening_is_given_up_and_another_is_opened() {
+    let gate = Gate::default();
+    let stuck = engine(1).faulty(1..=1, Fault::Panic).stuck_opening(2, gate.clone());
+    let yard = Yard::start(stuck, Duration::from_millis(250), &["a"]).await;
+    yard.until("it hangs", |yard| yard.restarts("hang") == 1.0).await;
+    yard.serves(5).await;
+    assert_eq!((yard.engine.opened(), yard.readyz().await.0), (3, 200));
+    gate.open();
+    yard.until("it comes back", |yard| yard.metric("centerx_engine_hung_lanes", None) == 0.0).await;
+    yard.serves(5).await;
+    yard.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_for_a_model_without_a_lane_is_given_back_with_the_reason() {
+    let gate = Gate::default();
+    let yard = Yard::start(engine(1).faulty(1..=2, Fault::Hang(gate.clone())), SOON, &[]).await;
+    let server = Arc::clone(yard.app.server());
+    for _ in 0..2 {
+        assert!(matches!(server.detect(request()).await.unwrap_err(), DetectError::Engine(_)));
+    }
+    let error = tokio::time::timeout(PATIENCE, server.detect(request())).await.unwrap().unwrap_err();
+    assert!(matches!(&error, DetectError::NoLane(why) if why.contains("no lane at work")), "{error}");
+    let mut stream = server.open_stream(Choice::default()).unwrap();
+    for _ in 0..2 {
+        let waiting = stream.offer(picture()).await.unwrap();
+        let error = tokio::time::timeout(PATIENCE, waiting).await.unwrap().unwrap_err();
+        assert!(matches!(error, DetectError::NoLane(_)), "{error}");
+    }
+    gate.open();
+    yard.until("a lane is there", |yard| yard.metric("centerx_engine_hung_lanes", None) == 0.0).await;
+    assert_eq!(server.detect(request()).await.unwrap().detections.len(), 1);
+    drop(stream);
+    yard.end().await;
+}

@@ -75,6 +75,9 @@ pub enum DetectError {
     /// The engine failed.
     #[error("the engine failed: {0}")]
     Engine(String),
+    /// No lane of the model has been at work for a while.
+    #[error("{0}; retry later")]
+    NoLane(String),
 }
 
 /// How much a model can do, and how much of it is asked for.

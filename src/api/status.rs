@@ -105,7 +105,7 @@ pub(super) fn of_detection(error: &DetectError) -> Status {
         DetectError::UnknownModel { .. } => refused(Code::NotFound, "model", error),
         DetectError::UnknownClass { .. } => invalid("classes", error.to_string()),
         DetectError::Busy => plain(Code::ResourceExhausted, error),
-        DetectError::ShuttingDown => plain(Code::Unavailable, error),
+        DetectError::ShuttingDown | DetectError::NoLane(_) => plain(Code::Unavailable, error),
         DetectError::Engine(_) => plain(Code::Internal, error),
     }
 }

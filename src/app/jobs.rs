@@ -240,7 +240,7 @@ impl LaneWork {
 fn reason_of(error: &EngineError) -> DropReason {
     match error {
         EngineError::Panicked(_) => DropReason::EnginePanic,
-        EngineError::Hung(_) => DropReason::EngineHung,
+        EngineError::Hung(_) | EngineError::OpeningHung(_) => DropReason::EngineHung,
         _ => DropReason::EngineError,
     }
 }

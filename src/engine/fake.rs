@@ -20,6 +20,7 @@ pub struct FakeEngine {
     gate: Option<Gate>,
     time: Duration,
     faults: Vec<(RangeInclusive<usize>, Fault)>,
+    stuck_opening: Option<(usize, Gate)>,
     runs: Arc<AtomicUsize>,
     opened: Arc<AtomicUsize>,
 }
@@ -67,6 +68,7 @@ impl FakeEngine {
             gate: None,
             time,
             faults: Vec::new(),
+            stuck_opening: None,
             runs,
             opened,
         }
@@ -108,6 +110,12 @@ impl FakeEngine {
         self
     }
 
+    /// Stands still over opening its lane of this number, counted from 1, until the gate is opened.
+    pub fn stuck_opening(mut self, number: usize, gate: Gate) -> Self {
+        self.stuck_opening = Some((number, gate));
+        self
+    }
+
     /// Runs begun so far, of all lanes and clones.
     pub fn runs(&self) -> usize {
         self.runs.load(Ordering::SeqCst)
@@ -129,7 +137,10 @@ impl Engine for FakeEngine {
     }
 
     fn open_lane(&self) -> Result<Box<dyn Lane>, EngineError> {
-        self.opened.fetch_add(1, Ordering::SeqCst);
+        let number = self.opened.fetch_add(1, Ordering::SeqCst) + 1;
+        if let Some((_, gate)) = self.stuck_opening.as_ref().filter(|(stuck, _)| *stuck == number) {
+            gate.pass();
+        }
         let size = self.input.0 as usize * self.input.1 as usize * 3 * self.limits.max_batch;
         Ok(Box::new(FakeLane { engine: self.clone(), input: vec![0; size], output: Vec::new() }))
     }

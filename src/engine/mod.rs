@@ -102,6 +102,9 @@ pub enum EngineError {
     /// A run did not end.
     #[error("the engine hung for more than {}; it was given up and is started anew", humantime::format_duration(*.0))]
     Hung(Duration),
+    /// A lane did not open.
+    #[error("the engine hung while it opened a lane, for more than {}; it was given up", humantime::format_duration(*.0))]
+    OpeningHung(Duration),
     /// The output is not what the model's metadata promise.
     #[error("the model's output has shape {got:?}, expected [{batch}, K, 6 or more]")]
     Output {

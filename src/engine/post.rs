@@ -23,6 +23,8 @@ const MAX_ERRORS: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Before a lane is opened anew at most.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// To open a lane may take so many times as long as a run: it loads and warms up.
+const OPENING: u32 = 8;
 /// At work for so long, a lane's failures before are forgiven.
 const HEALTHY_AFTER: Duration = Duration::from_secs(10);
 
@@ -75,11 +77,43 @@ struct Shift<T> {
     on_duty: Option<TaskTrackerToken>,
 }
 
-/// A batch that is being looked at.
+/// What the thread does now and may hang at.
 struct InHand<T> {
-    tasks: Vec<T>,
+    does: Does<T>,
     /// How often the supervisor saw it.
     seen: u32,
+}
+
+enum Does<T> {
+    /// It opens its lane.
+    Opens,
+    /// It looks at a batch.
+    Runs(Vec<T>),
+}
+
+impl<T> From<Does<T>> for InHand<T> {
+    fn from(does: Does<T>) -> Self {
+        Self { does, seen: 0 }
+    }
+}
+
+impl<T> InHand<T> {
+    /// Whether it was seen so often that it hangs, now that it is seen once more.
+    fn hangs(&mut self, patience: u32) -> bool {
+        self.seen += 1;
+        let patience = match self.does {
+            Does::Opens => patience.saturating_mul(OPENING),
+            Does::Runs(_) => patience,
+        };
+        self.seen > patience
+    }
+
+    fn tasks(self) -> Vec<T> {
+        match self.does {
+            Does::Opens => Vec::new(),
+            Does::Runs(tasks) => tasks,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -156,14 +190,21 @@ impl<W: Work> Post<W> {
         let Equipment { engine, model, supervisor } = &self.equipment;
         let lane = match lane {
             Some(lane) => lane,
-            None => engine.open_lane()?,
+            None => {
+                self.shift().in_hand = Some(Does::Opens.into());
+                let opened = engine.open_lane();
+                if self.take_back(number).is_none() {
+                    return Ok(());
+                }
+                opened?
+            }
         };
         let mut worker = Worker::new(lane, model.clone(), supervisor.metrics().clone());
         self.shift().state = State::Working;
         let mut errors = 0;
         while let Some(tasks) = self.work.next() {
             let jobs: Vec<_> = tasks.iter().map(|task| self.work.job(task)).collect();
-            self.shift().in_hand = Some(InHand { tasks, seen: 0 });
+            self.shift().in_hand = Some(Does::Runs(tasks).into());
             let found = worker.process(&jobs.iter().collect::<Vec<_>>());
             let Some(tasks) = self.take_back(number) else { return Ok(()) };
             match found {
@@ -184,16 +225,19 @@ impl<W: Work> Post<W> {
         Ok(())
     }
 
-    /// What the thread of this number has in hand; none if it was given up.
+    /// What the thread of this number has in hand, nothing if it opened its lane; none if it was given up.
     fn take_back(&self, number: u64) -> Option<Vec<W::Task>> {
         let mut shift = self.shift();
         if shift.number != number {
             return None;
         }
-        shift.in_hand.take().map(|in_hand| in_hand.tasks)
+        shift.in_hand.take().map(InHand::tasks)
     }
 
     fn fail(&self, tasks: Vec<W::Task>, error: &Arc<EngineError>) {
+        if tasks.is_empty() {
+            return;
+        }
         self.equipment.supervisor.metrics().errors.inc();
         tracing::error!(%error, batch = tasks.len(), "the engine failed on a batch");
         tasks.into_iter().for_each(|task| self.finish(task, Err(Arc::clone(error))));
@@ -218,9 +262,7 @@ impl<W: Work> Post<W> {
         self.equipment.supervisor.metrics().count_restart(cause);
         let (lane, cause) = (&self.name, cause.as_str());
         tracing::error!(lane, cause, ?pause, %error, "a lane has fallen and is opened anew");
-        if let Some(in_hand) = in_hand {
-            self.fail(in_hand.tasks, error);
-        }
+        self.fail(in_hand.map(InHand::tasks).unwrap_or_default(), error);
         true
     }
 
@@ -240,14 +282,18 @@ impl<W: Work> Post<W> {
     fn give_up(&self, mut shift: MutexGuard<'_, Shift<W::Task>>) {
         let Some(in_hand) = shift.in_hand.take() else { return };
         let supervisor = &self.equipment.supervisor;
-        let error = Arc::new(EngineError::Hung(supervisor.hang_timeout()));
+        let timeout = supervisor.hang_timeout();
+        let error = Arc::new(match in_hand.does {
+            Does::Opens => EngineError::OpeningHung(timeout * OPENING),
+            Does::Runs(_) => EngineError::Hung(timeout),
+        });
         shift.number += 1;
         shift.state = State::Vacant(error.to_string());
         // Counted before the thread can know it, which counts the other way.
         supervisor.count_given_up();
         drop(shift);
         tracing::error!(lane = self.name, "a lane hangs and is given up");
-        self.fail(in_hand.tasks, &error);
+        self.fail(in_hand.tasks(), &error);
     }
 
     /// Puts a thread on a post without one, if there may be one more.
@@ -286,11 +332,7 @@ impl<T> Shift<T> {
 impl<W: Work> Watched for Post<W> {
     fn look_after(self: Arc<Self>, patience: u32) {
         let mut shift = self.shift();
-        let hangs = shift.in_hand.as_mut().is_some_and(|in_hand| {
-            in_hand.seen += 1;
-            in_hand.seen > patience
-        });
-        if hangs {
+        if shift.in_hand.as_mut().is_some_and(|in_hand| in_hand.hangs(patience)) {
             self.give_up(shift);
         } else {
             drop(shift);
