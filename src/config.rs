@@ -7,7 +7,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::camera::{self, CameraId, CameraSpec};
-use crate::{api, engine, http, ingest, publisher};
+use crate::{api, auth, engine, http, ingest, publisher};
 
 /// Why the settings cannot be used. Every message names the place, the cause and the cure.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +84,8 @@ pub struct Config {
     pub grpc: api::Config,
     /// The HTTP server.
     pub http: http::Config,
+    /// Who may use them.
+    pub auth: auth::Config,
     /// The cameras; the API can add more.
     #[serde(rename = "camera")]
     pub cameras: Vec<Spanned<CameraSpec>>,
@@ -117,6 +119,7 @@ impl Default for Config {
             publisher: Default::default(),
             grpc: Default::default(),
             http: Default::default(),
+            auth: Default::default(),
             cameras: Vec::new(),
             origin: Origin { name: "command line".into(), text: String::new() },
         }
@@ -178,6 +181,10 @@ impl Config {
         }
         if let Err(problem) = self.ingest.validate() {
             return Err(self.invalid(None, format!("[ingest] {problem}")));
+        }
+        let listeners = [("[grpc] listen", self.grpc.listen), ("[http] listen", self.http.listen)];
+        if let Err(problem) = self.auth.validate(&listeners) {
+            return Err(self.invalid(None, format!("[auth] {problem}")));
         }
         if self.models.is_empty() {
             return Err(

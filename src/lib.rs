@@ -12,6 +12,7 @@
 
 pub mod api;
 pub mod app;
+pub mod auth;
 pub mod camera;
 pub mod cli;
 pub mod config;
@@ -28,4 +29,5 @@ pub mod model;
 pub mod picture_file;
 pub mod publisher;
 pub mod scheduler;
+pub mod secret;
 pub mod telemetry;

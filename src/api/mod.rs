@@ -5,6 +5,7 @@
 //!
 //! What does not belong here: deciding anything about cameras, models or frames.
 
+mod authorize;
 pub mod backend;
 mod cameras;
 mod convert_cameras;

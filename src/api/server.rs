@@ -19,6 +19,7 @@ use tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET as OLD_REFLECTION_DESCRIP
 use tonic_reflection::server::Builder as Reflection;
 use tonic_web::GrpcWebLayer;
 
+use super::authorize::authorize;
 use super::backend::Backend;
 use super::cameras::Cameras;
 use super::detections::{Detections, MAX_MESSAGE_BYTES};
@@ -29,6 +30,7 @@ use super::v1::camera_service_server::CameraServiceServer;
 use super::v1::detection_service_server::DetectionServiceServer;
 use super::v1::model_service_server::ModelServiceServer;
 use super::{Config, DESCRIPTORS, cors};
+use crate::auth::{self, Guard};
 use crate::listen::{self, ListenError};
 
 /// A connection that is silent this long is asked whether it lives, and has as long to answer.
@@ -67,6 +69,7 @@ pub struct Server {
     config: Config,
     backend: Arc<dyn Backend>,
     metrics: Metrics,
+    guard: Guard,
     health: Health,
     /// Ends the reading of clients' streams.
     stopping: CancellationToken,
@@ -79,7 +82,12 @@ impl Server {
     pub fn new(config: Config, backend: Arc<dyn Backend>, metrics: Metrics) -> Self {
         let health = Health::new(Arc::clone(&backend));
         let (stopping, cut) = (CancellationToken::new(), CancellationToken::new());
-        Self { config, backend, metrics, health, stopping, cut }
+        Self { config, backend, metrics, guard: Guard::open(), health, stopping, cut }
+    }
+
+    /// Lets in only whom `guard` lets in.
+    pub fn guarded_by(self, guard: Guard) -> Self {
+        Self { guard, ..self }
     }
 
     /// The handle that makes the health service tell a change of readiness at once.
@@ -129,10 +137,11 @@ impl Server {
 
     fn warn_if_open(&self, listener: &TcpListener) {
         if let Ok(address) = listener.local_addr()
-            && !address.ip().is_loopback()
+            && self.guard.is_open()
+            && !auth::is_loopback(&address)
         {
             tracing::warn!(
-                "gRPC on {address} asks for no password: whoever reaches it can watch and change the cameras"
+                "gRPC on {address} asks for no token: whoever reaches it can watch and change the cameras"
             );
         }
     }
@@ -142,10 +151,11 @@ impl Server {
             [DESCRIPTORS, HEALTH_DESCRIPTORS, REFLECTION_DESCRIPTORS, OLD_REFLECTION_DESCRIPTORS];
         let observer = Observer::new(self.metrics.clone(), self.config.request_timeout, &descriptors);
         // The last layer is the outermost. Browsers' questions are answered first, then grpc-web becomes
-        // gRPC, so that every call is observed in the same form.
+        // gRPC, so that every call is observed in the same form, refusals too.
         Ok(self
             .routes()?
             .into_axum_router()
+            .layer(middleware::from_fn_with_state(self.guard.clone(), authorize))
             .layer(middleware::from_fn_with_state(observer, observe))
             .layer(GrpcWebLayer::new())
             .layer(cors::layer(&self.config.web_origins)))

@@ -4,6 +4,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 use super::backend::{DetectError, ModelChangeError, SubscribeError};
+use crate::auth::Denied;
 use crate::camera::{CameraError, InvalidCamera};
 
 /// Statuses travel in headers, which clients accept up to 8 KiB: what a client sent is not repeated at length.
@@ -128,6 +129,14 @@ pub(super) fn of_model_change(error: &ModelChangeError) -> Status {
         E::TooMany(_) => plain(Code::ResourceExhausted, error),
         E::ShuttingDown => plain(Code::Unavailable, error),
         E::Store(_) | E::Failed(_) => plain(Code::Internal, error),
+    }
+}
+
+/// The status of a call that its token does not allow.
+pub(super) fn of_denied(denied: &Denied) -> Status {
+    match denied {
+        Denied::Missing | Denied::Malformed | Denied::Unknown => plain(Code::Unauthenticated, denied),
+        Denied::Forbidden { .. } => plain(Code::PermissionDenied, denied),
     }
 }
 

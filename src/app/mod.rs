@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::backend::Backend;
+use crate::auth::Guard;
 use crate::camera::{CameraError, CameraOrigin, CameraSpec};
 use crate::config::Config;
 use crate::detection::ModelInfo;
@@ -115,9 +116,11 @@ impl App {
 
         let stop_listening = CancellationToken::new();
         let backend: Arc<dyn Backend> = Arc::clone(&server) as _;
-        let services = api::Server::new(config.grpc.clone(), backend, api::Metrics::new(&registry)?);
+        let guard = Guard::new(config.auth.clone(), &registry)?;
+        let services = api::Server::new(config.grpc.clone(), backend, api::Metrics::new(&registry)?)
+            .guarded_by(guard.clone());
         let health = services.health();
-        let pages = http::router(registry.clone(), readiness(&server));
+        let pages = http::router(registry.clone(), readiness(&server), guard);
         let (stop_grpc, stop_http) = (stop_listening.clone(), stop_listening.clone());
         let (grpc_end, http_end) = (listening("gRPC", &server), listening("HTTP", &server));
         let listeners = [

@@ -16,6 +16,7 @@ use crate::model::runtime::RuntimeError;
 use crate::telemetry::{self, LogFormat};
 
 pub mod bench;
+mod credentials;
 pub mod detect;
 pub mod eval;
 mod memory;
@@ -25,6 +26,7 @@ mod progress;
 pub mod runtime;
 pub mod serve;
 mod systemd;
+pub mod token;
 pub mod watch;
 
 /// Streaming video detection server: many cameras in, one fused CenterNet, detections out over gRPC.
@@ -74,6 +76,8 @@ enum Command {
     Model(model::ModelArgs),
     /// Fetch and find the ONNX Runtime library.
     Runtime(runtime::RuntimeArgs),
+    /// Make tokens for the server's clients.
+    Token(token::Args),
     /// Measure this machine.
     Bench(bench::Args),
 }
@@ -91,6 +95,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Eval(args) => args.run(),
         Command::Model(args) => args.run(),
         Command::Runtime(args) => args.run(),
+        Command::Token(args) => args.run(),
         Command::Bench(args) => args.run(),
     };
     match done {

@@ -14,6 +14,7 @@ use crate::api::v1::subscribe_response::Event;
 use crate::api::v1::{
     CameraState, CameraStateChange, Detection, FrameDetections, ListModelsRequest, SubscribeRequest,
 };
+use crate::cli::credentials::{Bearer, TokenArgs};
 use crate::cli::output;
 use crate::detection::Landmark;
 
@@ -29,6 +30,8 @@ pub struct Args {
     /// The server.
     #[arg(long, default_value = "http://127.0.0.1:50051", value_name = "URL")]
     server: String,
+    #[command(flatten)]
+    token: TokenArgs,
     /// Only this camera; may be repeated.
     #[arg(long = "camera", value_name = "ID")]
     cameras: Vec<String>,
@@ -56,6 +59,7 @@ impl Args {
     }
 
     async fn watch(self) -> anyhow::Result<()> {
+        let bearer = self.token.bearer()?;
         let endpoint = Endpoint::from_shared(self.server.clone())
             .with_context(|| {
                 format!("--server: {} is not a URL such as http://127.0.0.1:50051", self.server)
@@ -70,9 +74,9 @@ impl Args {
         };
         let mut printer = Printer::default();
         if self.landmarks {
-            printer.names = Some(landmark_names(channel.clone()).await?);
+            printer.names = Some(landmark_names(channel.clone(), bearer.clone()).await?);
         }
-        let mut client = DetectionServiceClient::new(channel);
+        let mut client = DetectionServiceClient::with_interceptor(channel, bearer);
         let mut stream = client.subscribe(request).await.map_err(refusal)?.into_inner();
         let mut until = self.seconds.map(|_| Instant::now() + FIRST_DETECTION);
         loop {
@@ -96,8 +100,9 @@ impl Args {
 }
 
 /// The names of each model's landmarks.
-async fn landmark_names(channel: Channel) -> anyhow::Result<HashMap<String, Vec<String>>> {
-    let listed = ModelServiceClient::new(channel).list_models(ListModelsRequest {}).await;
+async fn landmark_names(channel: Channel, bearer: Bearer) -> anyhow::Result<HashMap<String, Vec<String>>> {
+    let mut client = ModelServiceClient::with_interceptor(channel, bearer);
+    let listed = client.list_models(ListModelsRequest {}).await;
     let models = listed.map_err(refusal)?.into_inner().models;
     Ok(models.into_iter().map(|model| (model.name, model.landmarks)).collect())
 }

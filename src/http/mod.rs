@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use hyper::server::conn::http1;
@@ -21,6 +22,7 @@ use serde::Deserialize;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+use crate::auth::{Denied, Guard, Role};
 use crate::listen::{self, ListenError};
 
 /// Connections at a time; more wait to be accepted. A scraper and a few probes need no more.
@@ -64,11 +66,13 @@ pub async fn bind(config: &Config) -> Result<TcpListener, ListenError> {
     listen::bind("HTTP", config.listen).await
 }
 
-/// The pages: `/`, `/metrics`, `/healthz` and `/readyz`.
-pub fn router(registry: Registry, not_ready: NotReady) -> Router {
+/// The pages: `/` and `/metrics` for whom `guard` lets in, `/healthz` and `/readyz` for everybody: what looks
+/// after the server's life has no token.
+pub fn router(registry: Registry, not_ready: NotReady, guard: Guard) -> Router {
     Router::new()
         .route("/", get(|| async { Html(include_str!("index.html")) }))
         .route("/metrics", get(metrics))
+        .route_layer(middleware::from_fn_with_state(guard, authorize))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .with_state(Pages { registry, not_ready })
@@ -113,6 +117,28 @@ fn connection(
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+}
+
+async fn authorize(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
+    match guard.admit(request.headers_mut(), Some(Role::Read), None) {
+        Ok(()) => next.run(request).await,
+        Err(denied) => refusal(&denied),
+    }
+}
+
+/// A refusal with its challenge (RFC 6750, section 3).
+fn refusal(denied: &Denied) -> Response {
+    let (status, challenge) = match denied {
+        Denied::Missing => (StatusCode::UNAUTHORIZED, "Bearer realm=\"centerx\""),
+        Denied::Malformed => {
+            (StatusCode::UNAUTHORIZED, "Bearer realm=\"centerx\", error=\"invalid_request\"")
+        }
+        Denied::Unknown => (StatusCode::UNAUTHORIZED, "Bearer realm=\"centerx\", error=\"invalid_token\""),
+        Denied::Forbidden { .. } => {
+            (StatusCode::FORBIDDEN, "Bearer realm=\"centerx\", error=\"insufficient_scope\"")
+        }
+    };
+    (status, [(header::WWW_AUTHENTICATE, challenge)], format!("{denied}\n")).into_response()
 }
 
 async fn metrics(State(pages): State<Pages>) -> Response {

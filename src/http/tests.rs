@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::auth;
 
 struct Served {
     address: SocketAddr,
@@ -17,6 +18,10 @@ struct Served {
 }
 
 async fn serve_pages() -> Served {
+    serve_guarded(Guard::open()).await
+}
+
+async fn serve_guarded(guard: Guard) -> Served {
     let registry = Registry::new();
     let counter = IntCounter::new("centerx_test_total", "A test.").unwrap();
     registry.register(Box::new(counter)).unwrap();
@@ -26,7 +31,7 @@ async fn serve_pages() -> Served {
     let listener = bind(&config).await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let router = router(registry, Arc::new(move || told.lock().unwrap().clone()));
+    let router = router(registry, Arc::new(move || told.lock().unwrap().clone()), guard);
     let task = tokio::spawn(async move {
         serve(&config, listener, router, async {
             let _ = stopped.await;
@@ -64,6 +69,25 @@ async fn pages_have_their_types() {
     assert!(page.contains("content-type: text/html") && page.contains("/metrics"));
     assert!(ask(served.address, "GET /nothing HTTP/1.1").await.starts_with("HTTP/1.1 404"));
     assert!(ask(served.address, "POST /metrics HTTP/1.1").await.starts_with("HTTP/1.1 405"));
+}
+
+#[tokio::test]
+async fn pages_want_a_token_and_health_does_not() {
+    let tokens = r#"token = [{ name = "grafana", role = "read", sha256 = "SHA" }]"#;
+    let tokens = tokens.replace("SHA", &auth::Digest::of(b"centerx_x").to_string());
+    let guard = Guard::new(toml::from_str(&tokens).unwrap(), &Registry::new()).unwrap();
+    let served = serve_guarded(guard).await;
+    for page in ["/metrics", "/"] {
+        let answer = ask(served.address, &format!("GET {page} HTTP/1.1")).await;
+        assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+        assert!(answer.contains("www-authenticate: Bearer realm=\"centerx\"\r\n"), "{answer}");
+        let wrong = ask(served.address, &format!("GET {page} HTTP/1.1\r\nauthorization: Bearer y")).await;
+        assert!(wrong.contains("401") && wrong.contains("error=\"invalid_token\""), "{wrong}");
+        let right = format!("GET {page} HTTP/1.1\r\nauthorization: Bearer centerx_x");
+        assert!(ask(served.address, &right).await.starts_with("HTTP/1.1 200"));
+    }
+    assert!(ask(served.address, "GET /healthz HTTP/1.1").await.starts_with("HTTP/1.1 200"));
+    assert!(ask(served.address, "GET /readyz HTTP/1.1").await.starts_with("HTTP/1.1 503"));
 }
 
 #[tokio::test]

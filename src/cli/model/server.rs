@@ -7,12 +7,14 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use tonic::Code;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic_types::StatusExt;
 
 use super::table;
 use crate::api::v1::model_service_client::ModelServiceClient;
 use crate::api::v1::{ListModelsRequest, LoadModelRequest, Model, SwapModelRequest, UnloadModelRequest};
+use crate::cli::credentials::{Bearer, TokenArgs};
 use crate::cli::output;
 
 /// SHA-256 digits that tell files apart.
@@ -24,6 +26,8 @@ pub(super) struct ServerArgs {
     /// The server.
     #[arg(long, default_value = "http://127.0.0.1:50051", value_name = "URL")]
     server: String,
+    #[command(flatten)]
+    token: TokenArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -106,13 +110,14 @@ impl ServerCommand {
 }
 
 impl ServerArgs {
-    async fn connect(&self) -> anyhow::Result<ModelServiceClient<Channel>> {
+    async fn connect(&self) -> anyhow::Result<ModelServiceClient<InterceptedService<Channel, Bearer>>> {
+        let bearer = self.token.bearer()?;
         let server = &self.server;
         let endpoint = Endpoint::from_shared(server.clone())
             .with_context(|| format!("--server: {server} is not a URL such as http://127.0.0.1:50051"))?
             .connect_timeout(Duration::from_secs(5));
         let channel = endpoint.connect().await.with_context(|| format!("there is no server at {server}"))?;
-        Ok(ModelServiceClient::new(channel))
+        Ok(ModelServiceClient::with_interceptor(channel, bearer))
     }
 }
 
