@@ -7,7 +7,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::camera::{self, CameraId, CameraSpec};
-use crate::{api, auth, engine, http, ingest, publisher};
+use crate::{access, api, auth, engine, http, ingest, publisher};
 
 /// Why the settings cannot be used. Every message names the place, the cause and the cure.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +86,8 @@ pub struct Config {
     pub http: http::Config,
     /// Who may use them.
     pub auth: auth::Config,
+    /// What callers of the API may make it open.
+    pub access: access::Config,
     /// The cameras; the API can add more.
     #[serde(rename = "camera")]
     pub cameras: Vec<Spanned<CameraSpec>>,
@@ -120,6 +122,7 @@ impl Default for Config {
             grpc: Default::default(),
             http: Default::default(),
             auth: Default::default(),
+            access: Default::default(),
             cameras: Vec::new(),
             origin: Origin { name: "command line".into(), text: String::new() },
         }
@@ -152,10 +155,24 @@ impl Config {
     pub fn parse(text: &str, origin: &str) -> Result<Self, ConfigError> {
         let mut config: Self = toml::from_str(text).map_err(|error| ConfigError::Parse {
             origin: origin.into(),
-            cause: scrub_urls(error.to_string().trim_end()),
+            cause: scrub_secrets(&scrub_urls(error.to_string().trim_end())),
         })?;
         config.origin = Origin { name: origin.into(), text: text.into() };
+        config.reveal_logins()?;
         Ok(config)
+    }
+
+    /// Puts users and passwords that stand apart into their cameras' URLs.
+    fn reveal_logins(&mut self) -> Result<(), ConfigError> {
+        for index in 0..self.cameras.len() {
+            let revealed = self.cameras[index].get_mut().reveal_login();
+            revealed.map_err(|error| {
+                let camera = &self.cameras[index];
+                let problem = format!("camera {}: {error}", camera.get_ref().id);
+                self.invalid(self.line_of(camera), problem)
+            })?;
+        }
+        Ok(())
     }
 
     /// Adds a camera that was given on the command line.
@@ -185,6 +202,9 @@ impl Config {
         let listeners = [("[grpc] listen", self.grpc.listen), ("[http] listen", self.http.listen)];
         if let Err(problem) = self.auth.validate(&listeners) {
             return Err(self.invalid(None, format!("[auth] {problem}")));
+        }
+        if let Err(problem) = self.access.validate() {
+            return Err(self.invalid(None, format!("[access] {problem}")));
         }
         if self.models.is_empty() {
             return Err(
@@ -262,6 +282,18 @@ fn scrub_urls(message: &str) -> String {
     out + rest
 }
 
+/// Hides what stands behind `password =` and `sha256 =` in the line that a parser's message quotes. Where a
+/// digest is due, a token may stand by mistake.
+fn scrub_secrets(message: &str) -> String {
+    let scrub = |line: &str| {
+        let (number, quoted) = line.split_once(" | ")?;
+        let (key, _) = quoted.split_once('=')?;
+        let is_secret = ["password", "sha256"].iter().any(|secret| key.contains(secret));
+        is_secret.then(|| format!("{number} | {key}= ***"))
+    };
+    message.lines().map(|line| scrub(line).unwrap_or_else(|| line.to_owned())).collect::<Vec<_>>().join("\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -332,6 +364,42 @@ mod tests {
         let message = error("[[camera]]\nid = \"a\"\nurl = \"ftp://bob:hunter2@host/x\"\n");
         assert!(message.contains("line 3") && message.contains("ftp"), "{message}");
         assert!(!message.contains("hunter2"), "{message}");
+    }
+
+    #[test]
+    fn secrets_beside_the_url_are_hidden_too() {
+        for line in ["password = hunter2", "password = \"hunter2", "\"password\" = [\"hunter2\"]"] {
+            let message = error(&format!("[[camera]]\nid = \"a\"\nurl = \"rtsp://h/x\"\n{line}\n"));
+            assert!(message.contains("line 4") && !message.contains("hunter2"), "{message}");
+        }
+        let token = "[[auth.token]]\nname = \"a\"\nrole = \"read\"\nsha256 = \"centerx_hunter2\"\n";
+        let message = error(token);
+        assert!(message.contains("centerx token new") && !message.contains("hunter2"), "{message}");
+    }
+
+    #[test]
+    fn a_password_may_be_elsewhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("yard");
+        std::fs::write(&file, "p@ss/word\n").unwrap();
+        let camera = |login: &str| format!("[[camera]]\nid = \"a\"\nurl = \"rtsp://10.0.0.9/x\"\n{login}\n");
+        let text = camera(&format!("username = \"bob\"\npassword = \"file:{}\"", file.display()));
+        let config = Config::parse(&text, "centerx.toml").unwrap();
+        let url = config.cameras[0].get_ref().url.expose().as_str();
+        assert_eq!(url, "rtsp://bob:p%40ss%2Fword@10.0.0.9/x");
+        let config =
+            Config::parse(&camera("username = \"env:CARGO_PKG_NAME\"\npassword = \"x\""), "c").unwrap();
+        assert_eq!(config.cameras[0].get_ref().url.expose().as_str(), "rtsp://centerx:x@10.0.0.9/x");
+        for (login, expected) in [
+            ("username = \"bob\"\npassword = \"env:CENTERX_NO_SUCH\"", "CENTERX_NO_SUCH is not set"),
+            ("username = \"bob\"\npassword = \"file:/no/such\"", "/no/such cannot be read"),
+            ("username = \"bob\"", "password is missing"),
+            ("password = \"hunter2\"", "username is missing"),
+        ] {
+            let message = error(&camera(login));
+            assert!(message.contains(expected) && message.contains("line 1: camera a"), "{message}");
+            assert!(!message.contains("hunter2"), "{message}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! other; only `app` knows them all. A frame carries a [`ledger::Ticket`], so that at every moment and
 //! for every camera `received = published + dropped by reason + in flight`.
 
+pub mod access;
 pub mod api;
 pub mod app;
 pub mod auth;

@@ -11,6 +11,9 @@ use crate::frame::Picture;
 /// The largest picture that is decoded, in pixels: 50 megapixels, about 150 MB of RGB.
 pub const MAX_PIXELS: u64 = 50_000_000;
 
+/// What a file may make a decoder hold beside the pixels, in bytes: colour profiles and texts come compressed too.
+const MAX_EXTRAS: u64 = 32 << 20;
+
 /// Why bytes did not become a picture.
 #[derive(Debug, thiserror::Error)]
 pub enum PictureError {
@@ -38,12 +41,11 @@ pub enum PictureError {
 /// # Errors
 /// See [`PictureError`].
 pub fn decode(bytes: &[u8]) -> Result<Picture, PictureError> {
-    let rgb = decode_image(bytes)?.into_rgb8();
-    let (width, height) = rgb.dimensions();
-    Picture::rgb(width, height, rgb.into_raw()).map_err(|error| PictureError::Broken(error.to_string()))
+    let (width, height, rgb) = decode_rgb(bytes)?;
+    Picture::rgb(width, height, rgb).map_err(|error| PictureError::Broken(error.to_string()))
 }
 
-fn decode_image(bytes: &[u8]) -> Result<DynamicImage, PictureError> {
+fn decode_rgb(bytes: &[u8]) -> Result<(u32, u32, Vec<u8>), PictureError> {
     if bytes.is_empty() {
         return Err(PictureError::Empty);
     }
@@ -54,7 +56,7 @@ fn decode_image(bytes: &[u8]) -> Result<DynamicImage, PictureError> {
     }
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut limits = Limits::default();
-    limits.max_alloc = Some(MAX_PIXELS * 12);
+    limits.max_alloc = Some(MAX_EXTRAS);
     reader.limits(limits);
     let mut decoder = reader.into_decoder().map_err(broken)?;
     let (width, height) = decoder.dimensions();
@@ -62,9 +64,11 @@ fn decode_image(bytes: &[u8]) -> Result<DynamicImage, PictureError> {
         return Err(PictureError::TooLarge { width, height });
     }
     let orientation = decoder.orientation().map_err(broken)?;
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(broken)?;
+    let picture = DynamicImage::from_decoder(decoder).map_err(broken)?;
+    // To RGB before it is turned: turning takes a second copy, and a pixel may have had eight bytes.
+    let mut picture = DynamicImage::ImageRgb8(picture.into_rgb8());
     picture.apply_orientation(orientation);
-    Ok(picture)
+    Ok((picture.width(), picture.height(), picture.into_rgb8().into_raw()))
 }
 
 #[cfg(test)]

@@ -272,8 +272,8 @@ fn without_tokens_no_other_machine_is_listened_to() {
         format!("[auth]\nmode = \"off\"\n[[model]]\nname = \"day\"\nsource = {model:?}\n"),
     )
     .unwrap();
-    let arguments = ["--grpc", "0.0.0.0:0", "--config", settings.to_str().unwrap()];
-    let server = ServerProcess::start(data.path(), &arguments);
+    let arguments = ["--config", settings.to_str().unwrap()];
+    let server = ServerProcess::start_at("0.0.0.0:0", data.path(), &arguments);
     assert!(server.log.contains("asks for no token"), "{}", server.log);
     assert!(server.grpc.ip().is_unspecified());
 }

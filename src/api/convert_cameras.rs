@@ -185,6 +185,7 @@ fn camera_failure(kind: FailureKind) -> v1::CameraFailure {
         FailureKind::Codec => v1::CameraFailure::Codec,
         FailureKind::NoVideo => v1::CameraFailure::NoVideo,
         FailureKind::Network => v1::CameraFailure::Network,
+        FailureKind::Forbidden => v1::CameraFailure::Forbidden,
         FailureKind::Stalled => v1::CameraFailure::Stalled,
         FailureKind::Ended => v1::CameraFailure::Ended,
         FailureKind::Other => v1::CameraFailure::Other,

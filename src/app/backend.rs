@@ -5,11 +5,12 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Semaphore;
 
+use crate::access::Policy;
 use crate::api::backend::{
     Backend, Capacity, Choice, DetectError, DetectRequest, EventStream, ModelChangeError, ModelView,
     PictureStream, SubscribeError,
 };
-use crate::camera::{CameraError, CameraId, CameraOrigin, CameraPatch, CameraSpec, CameraView};
+use crate::camera::{CameraError, CameraId, CameraOrigin, CameraPatch, CameraSpec, CameraUrl, CameraView};
 use crate::detection::{Event, EventFilter, PictureDetections};
 use crate::engine::supervisor::Supervisor;
 use crate::ingest::{Admission, Fleet};
@@ -34,6 +35,8 @@ pub struct Server {
     next_key: AtomicU64,
     draining: AtomicBool,
     supervisor: Supervisor,
+    /// What callers may make it open.
+    policy: Policy,
     /// A listener that ended though it was not to.
     deaf: OnceLock<&'static str>,
 }
@@ -47,6 +50,7 @@ impl Server {
         hub: Hub,
         supervisor: Supervisor,
         admission: Admission,
+        policy: Policy,
     ) -> Self {
         Self {
             router,
@@ -58,6 +62,7 @@ impl Server {
             next_key: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             supervisor,
+            policy,
             deaf: OnceLock::new(),
         }
     }
@@ -139,6 +144,13 @@ impl Server {
         self.next_key.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Checks an address that a caller gives. Away from the network's threads: disks may hang.
+    async fn check_url(&self, url: &CameraUrl) -> Result<(), CameraError> {
+        let (policy, url) = (self.policy.clone(), url.clone());
+        let checked = tokio::task::spawn_blocking(move || policy.check_url(&url)).await;
+        checked.map_err(|error| CameraError::Store(error.to_string()))?.map_err(CameraError::from)
+    }
+
     fn check_serving(&self) -> Result<(), ModelChangeError> {
         if self.is_draining() { Err(ModelChangeError::ShuttingDown) } else { Ok(()) }
     }
@@ -159,6 +171,7 @@ impl Server {
 #[tonic::async_trait]
 impl Backend for Server {
     async fn add_camera(&self, spec: CameraSpec) -> Result<CameraView, CameraError> {
+        self.check_url(&spec.url).await?;
         self.add(spec, CameraOrigin::Api).await
     }
 
@@ -166,6 +179,9 @@ impl Backend for Server {
         let view = self.fleet.get(id)?;
         if view.origin == CameraOrigin::Config {
             return Err(CameraError::ReadOnly(id.clone()));
+        }
+        if let Some(url) = &patch.url {
+            self.check_url(url).await?;
         }
         let spec = patch.clone().apply(view.spec.clone());
         spec.validate()?;

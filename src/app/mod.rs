@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Policy;
 use crate::api::backend::Backend;
 use crate::auth::Guard;
 use crate::camera::{CameraError, CameraOrigin, CameraSpec};
@@ -89,7 +90,9 @@ impl App {
         let common = pipeline::Common { supervisor: supervisor.clone(), scheduler };
         let data_dir = config.data_dir.clone();
         let store = tokio::task::spawn_blocking(move || ModelStore::open(&data_dir)).await??;
-        let loader = Arc::new(Loader::new(Threads::throughput(config.engine.lanes)));
+        let policy = Policy::new(&config.access);
+        let loader = Loader::new(Threads::throughput(config.engine.lanes), policy.clone(), &config);
+        let loader = Arc::new(loader);
         let pipelines = start_pipelines(&config, models, &store, &loader, &hub, &common).await?;
         let defaults = Defaults {
             model: config.models.first().map(|model| model.name.clone()).unwrap_or_default(),
@@ -98,7 +101,7 @@ impl App {
         };
         let router = Arc::new(Router::new(pipelines, defaults, hub.clone()));
         capacity::register(&registry, &router)?;
-        let (fleet, stored) = make_fleet(&config, &router, &registry).await?;
+        let (fleet, stored) = make_fleet(&config, &policy, &router, &registry).await?;
         let catalog = Catalog::new(Parts {
             router: Arc::clone(&router),
             fleet: fleet.clone(),
@@ -110,7 +113,8 @@ impl App {
             metrics: catalog::Metrics::register(&registry)?,
         });
         let admission = config.ingest.admission;
-        let server = Server::new(Arc::clone(&router), fleet, catalog, hub.clone(), supervisor, admission);
+        let server =
+            Server::new(Arc::clone(&router), fleet, catalog, hub.clone(), supervisor, admission, policy);
         let server = Arc::new(server);
         start_cameras(&config, &server, &stored).await?;
 
@@ -215,6 +219,7 @@ async fn start_pipelines(
 /// The fleet without cameras, and those of its store.
 async fn make_fleet(
     config: &Config,
+    policy: &Policy,
     router: &Arc<Router>,
     registry: &Registry,
 ) -> anyhow::Result<(Fleet, Vec<CameraSpec>)> {
@@ -223,7 +228,7 @@ async fn make_fleet(
     let store = tokio::task::spawn_blocking(move || Store::open(&data_dir)).await??;
     let stored = store.found().values().cloned().collect();
     let sink: Arc<dyn ingest::Sink> = Arc::clone(router) as _;
-    Ok((Fleet::new(config.ingest.clone(), sink, metrics, Some(store))?, stored))
+    Ok((Fleet::guarded(config.ingest.clone(), policy.clone(), sink, metrics, Some(store))?, stored))
 }
 
 async fn start_cameras(config: &Config, server: &Server, stored: &[CameraSpec]) -> anyhow::Result<()> {

@@ -1,8 +1,9 @@
 //! From a configured or stored model to one in an engine.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::access::Policy;
 use crate::config::{Config, ModelConfig};
 use crate::detection::ModelInfo;
 use crate::engine::Engine;
@@ -77,21 +78,40 @@ pub fn load(runtime: &OnnxRuntime, config: &ModelConfig, threads: Threads) -> an
 /// Opens models that are asked for by API, or were so before a restart.
 pub struct Loader {
     threads: Threads,
+    policy: Policy,
+    /// What the config file names may be loaded again.
+    trusted: Vec<String>,
 }
 
 impl Loader {
-    /// A loader of models that run on `threads`.
-    pub fn new(threads: Threads) -> Self {
-        Self { threads }
+    /// A loader of models that run on `threads`: pulled ones, files that `policy` allows, and what `config`
+    /// names.
+    pub fn new(threads: Threads, policy: Policy, config: &Config) -> Self {
+        let trusted = config.models.iter().map(|model| model.source().to_owned()).collect();
+        Self { threads, policy, trusted }
+    }
+
+    /// The file of a model that a caller names.
+    fn locate(&self, source: &str) -> anyhow::Result<PathBuf> {
+        let path = Path::new(source);
+        if self.trusted.iter().any(|trusted| trusted == source) {
+            return Ok(model::zoo::resolve(source)?);
+        }
+        let is_path =
+            source.contains('/') || path.extension().is_some_and(|end| end.eq_ignore_ascii_case("onnx"));
+        if is_path || path.exists() {
+            self.policy.check_model(path).map_err(anyhow::Error::msg)?;
+        }
+        Ok(model::zoo::resolve(source)?)
     }
 
     /// Loads a model, and opens, warms up and checks all its lanes. `source` is a pulled model's name or the
     /// path of an ONNX file. Blocks for a second or more.
     ///
     /// # Errors
-    /// A model that is missing, is no detector, or does not run.
+    /// A model that is missing, may not be opened, is no detector, or does not run.
     pub fn open(&self, name: &str, source: &str) -> anyhow::Result<OpenModel> {
-        let path = model::zoo::resolve(source)?;
+        let path = self.locate(source)?;
         if std::fs::metadata(&path).is_ok_and(|about| !about.is_file() && !about.is_dir()) {
             // A pipe would block for ever, a device never end.
             anyhow::bail!("{} is not a regular file", path.display());

@@ -59,7 +59,7 @@ fn whatever_is_no_token_is_refused_for_its_reason_and_counted() {
     // The digest itself, as a thief of the settings has it, is no token.
     let stolen = format!("Bearer {}", Digest::of(OPERATE.as_bytes()));
     assert_eq!(ask(&guard, &[&stolen], Role::Read), Err(Denied::Unknown));
-    let counted: f64 = registry.gather()[0].get_metric().iter().map(|m| m.get_counter().value()).sum();
+    let counted: f64 = registry.gather()[0].get_metric().iter().map(|m| m.get_counter().get_value()).sum();
     assert_eq!(counted, 11.0);
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::ledger::Balance;
+use crate::secret::{Secret, SecretError};
 
 mod status;
 mod url;
@@ -104,6 +105,12 @@ pub struct CameraSpec {
     /// Where the video comes from.
     #[serde(serialize_with = "expose_url")]
     pub url: CameraUrl,
+    /// User, apart from the URL, until [`CameraSpec::reveal_login`]. Settings only.
+    #[serde(default, skip_serializing)]
+    pub username: Option<Secret>,
+    /// Password, apart from the URL, until [`CameraSpec::reveal_login`]. Settings only.
+    #[serde(default, skip_serializing)]
+    pub password: Option<Secret>,
     /// A disabled camera is kept but not connected.
     #[serde(default = "enabled")]
     pub enabled: bool,
@@ -173,6 +180,8 @@ impl CameraSpec {
             id,
             name: String::new(),
             url,
+            username: None,
+            password: None,
             enabled: true,
             max_fps: None,
             max_age: None,
@@ -182,6 +191,26 @@ impl CameraSpec {
             classes: Vec::new(),
             transport: Transport::default(),
             repeat: false,
+        }
+    }
+
+    /// Puts a user and password that stand apart into the URL. Blocks on the disk.
+    ///
+    /// # Errors
+    /// One without the other, a secret that is not where it should be, or a URL that takes none.
+    pub fn reveal_login(&mut self) -> Result<(), InvalidCamera> {
+        let reveal = |field, secret: Secret| {
+            secret.reveal().map_err(|error: SecretError| InvalidCamera::new(field, error.to_string()))
+        };
+        match (self.username.take(), self.password.take()) {
+            (None, None) => Ok(()),
+            (Some(_), None) => Err(InvalidCamera::new("username", "is given, and the password is missing")),
+            (None, Some(_)) => Err(InvalidCamera::new("password", "is given, and the username is missing")),
+            (Some(user), Some(password)) => {
+                let (user, password) = (reveal("username", user)?, reveal("password", password)?);
+                self.url = self.url.with_login(&user, &password)?;
+                Ok(())
+            }
         }
     }
 
@@ -297,6 +326,11 @@ pub enum CameraError {
     /// The camera belongs to the config file.
     #[error("camera {0} is defined in the config file or on the command line; change it there and restart")]
     ReadOnly(CameraId),
+    /// There are as many as the settings allow.
+    #[error(
+        "there are {0} cameras, as many as [ingest] max_cameras allows; remove one, or raise it and restart"
+    )]
+    TooMany(usize),
     /// A setting is wrong.
     #[error(transparent)]
     Invalid(#[from] InvalidCamera),

@@ -15,6 +15,8 @@ pub enum FailureKind {
     NoVideo,
     /// The camera cannot be reached or the connection broke.
     Network,
+    /// The server's settings do not let callers of the API use this address.
+    Forbidden,
     /// Frames stopped coming.
     Stalled,
     /// The stream ended.
@@ -25,12 +27,13 @@ pub enum FailureKind {
 
 impl FailureKind {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Auth,
         Self::NotFound,
         Self::Codec,
         Self::NoVideo,
         Self::Network,
+        Self::Forbidden,
         Self::Stalled,
         Self::Ended,
         Self::Other,
@@ -44,6 +47,7 @@ impl FailureKind {
             Self::Codec => "codec",
             Self::NoVideo => "no_video",
             Self::Network => "network",
+            Self::Forbidden => "forbidden",
             Self::Stalled => "stalled",
             Self::Ended => "ended",
             Self::Other => "other",
@@ -52,7 +56,7 @@ impl FailureKind {
 
     /// Whether a person has to mend something before a retry can succeed.
     pub fn needs_attention(self) -> bool {
-        matches!(self, Self::Auth | Self::NotFound | Self::Codec | Self::NoVideo)
+        matches!(self, Self::Auth | Self::NotFound | Self::Codec | Self::NoVideo | Self::Forbidden)
     }
 }
 

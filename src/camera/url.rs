@@ -2,11 +2,16 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::path::Path;
 
+use percent_encoding::NON_ALPHANUMERIC;
 use serde::{Deserialize, Deserializer};
 use url::Url;
 
 use super::InvalidCamera;
+
+/// The longest address. Browsers and cameras stop at half of it.
+const MAX_BYTES: usize = 4096;
 
 /// The ways a camera can be reached, from the scheme of its URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,6 +45,9 @@ impl CameraUrl {
         const SCHEMES: &str = "rtsp, rtsps, http, https, file, v4l2 or test";
         let bad = |problem: String| InvalidCamera::new("url", problem);
         let text = text.trim();
+        if text.len() > MAX_BYTES {
+            return Err(bad(format!("has {} bytes; the limit is {MAX_BYTES}", text.len())));
+        }
         if text.is_empty() {
             return Err(bad(format!("is empty: give a path or a URL with the scheme {SCHEMES}")));
         }
@@ -66,6 +74,36 @@ impl CameraUrl {
             return Err(bad("names no path".into()));
         }
         Ok(Self { url, kind })
+    }
+
+    /// The address of a file on this machine.
+    ///
+    /// # Errors
+    /// A path that is not absolute.
+    pub fn of_file(path: &Path) -> Result<Self, InvalidCamera> {
+        let url = Url::from_file_path(path)
+            .map_err(|()| InvalidCamera::new("url", format!("{} is not an absolute path", path.display())))?;
+        Ok(Self { url, kind: SourceKind::File })
+    }
+
+    /// The same address with this user and password, which are not percent-encoded yet.
+    ///
+    /// # Errors
+    /// An address that has them already, or cannot have any.
+    pub fn with_login(&self, user: &str, password: &str) -> Result<Self, InvalidCamera> {
+        if !self.url.username().is_empty() || self.url.password().is_some() {
+            let problem = "has a user or password already: give them there or as settings, not both";
+            return Err(InvalidCamera::new("url", problem));
+        }
+        let encode = |text: &str| percent_encoding::utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let mut url = self.url.clone();
+        let set = url.set_username(&encode(user)).and_then(|()| url.set_password(Some(&encode(password))));
+        match set {
+            Ok(()) if matches!(self.kind, SourceKind::Rtsp | SourceKind::Http) => {
+                Ok(Self { url, kind: self.kind })
+            }
+            _ => Err(InvalidCamera::new("password", format!("{self} is no address that takes one"))),
+        }
     }
 
     /// How the camera is reached.
@@ -137,6 +175,18 @@ mod tests {
     }
 
     #[test]
+    fn a_login_is_encoded_whatever_is_in_it() {
+        let url =
+            CameraUrl::parse("rtsp://10.0.0.9/live?x=1").unwrap().with_login("bob", "p@s%41/: ä").unwrap();
+        assert_eq!(url.to_string(), "rtsp://bob:***@10.0.0.9/live?***");
+        assert_eq!(percent_decode(url.expose().password().unwrap()), "p@s%41/: ä");
+        assert_eq!(url.scrub("no p@s%41/: ä here"), "no *** here");
+        assert!(url.with_login("bob", "x").unwrap_err().problem.contains("already"));
+        let file = CameraUrl::parse("clips/yard.mp4").unwrap();
+        assert!(file.with_login("bob", "x").unwrap_err().problem.contains("no address that takes one"));
+    }
+
+    #[test]
     fn a_bare_path_is_a_file() {
         assert_eq!(CameraUrl::parse("clips/yard.mp4").unwrap().kind(), SourceKind::File);
     }
@@ -146,6 +196,7 @@ mod tests {
         for (text, expected) in [
             ("", "is empty"),
             ("ftp://host/x", "unknown scheme"),
+            (&format!("rtsp://host/{}", "x".repeat(5000)), "the limit is 4096"),
             ("rtsp://", "url"),
             ("v4l2://", "names no path"),
             ("rtsp://user:pa ss@:x", "percent-encode"),

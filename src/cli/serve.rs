@@ -43,6 +43,9 @@ pub struct Args {
     /// Folder for the cameras added by API.
     #[arg(long, env = "CENTERX_DATA_DIR", value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
+    /// Folder whose models and video files callers of the API may name; may be repeated.
+    #[arg(long = "allow", value_name = "FOLDER")]
+    allowed: Vec<PathBuf>,
     /// Check settings, models and runtime, and exit.
     #[arg(long)]
     check: bool,
@@ -90,6 +93,11 @@ impl Args {
         config.min_score = self.min_score.unwrap_or(config.min_score);
         config.grpc.listen = self.grpc.unwrap_or(config.grpc.listen);
         config.http.listen = self.http.unwrap_or(config.http.listen);
+        for folder in &self.allowed {
+            let folder = std::path::absolute(folder).context("--allow")?;
+            config.access.video_folders.push(folder.clone());
+            config.access.model_folders.push(folder);
+        }
         config.data_dir = self.data_dir.unwrap_or(config.data_dir);
         config.validate()?;
         Ok(config)

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
@@ -120,7 +120,8 @@ fn connection(
 }
 
 async fn authorize(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
-    match guard.admit(request.headers_mut(), Some(Role::Read), None) {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
+    match guard.admit(request.headers_mut(), Some(Role::Read), peer) {
         Ok(()) => next.run(request).await,
         Err(denied) => refusal(&denied),
     }

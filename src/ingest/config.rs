@@ -52,6 +52,8 @@ pub struct Config {
     pub max_backlog: Duration,
     /// Threads for each camera's decoder.
     pub decoder_threads: u32,
+    /// Cameras at a time; the API is refused more.
+    pub max_cameras: usize,
 }
 
 impl Default for Config {
@@ -68,6 +70,7 @@ impl Default for Config {
             udp_latency: Duration::from_millis(100),
             max_backlog: Duration::from_secs(1),
             decoder_threads: 1,
+            max_cameras: 1000,
         }
     }
 }

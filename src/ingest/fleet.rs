@@ -10,11 +10,13 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::warn;
 
+use crate::access::Policy;
 use crate::camera::{CameraError, CameraId, CameraOrigin, CameraPatch, CameraSpec, CameraView};
 use crate::ledger::DropReason;
 
 use super::config::Config;
 use super::gstreamer::GStreamer;
+use super::guarded::Guarded;
 use super::metrics::{Metrics, Roster};
 use super::registry::{Cameras, Store};
 use super::source::Source;
@@ -29,6 +31,8 @@ pub struct Fleet(Arc<Inner>);
 struct Inner {
     config: Arc<Config>,
     source: Arc<dyn Source>,
+    /// What opens cameras of the API.
+    source_of_api: Arc<dyn Source>,
     sink: Arc<dyn Sink>,
     metrics: Metrics,
     runtime: Handle,
@@ -67,6 +71,25 @@ impl Fleet {
         Ok(Self::with_source(config, Arc::new(GStreamer::new()?), sink, metrics, store))
     }
 
+    /// As [`Fleet::new`]; cameras of the API are opened only if the policy allows it each time.
+    ///
+    /// # Errors
+    /// GStreamer cannot be used.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn guarded(
+        config: Config,
+        policy: Policy,
+        sink: Arc<dyn Sink>,
+        metrics: Metrics,
+        store: Option<Store>,
+    ) -> Result<Self, Error> {
+        let source: Arc<dyn Source> = Arc::new(GStreamer::new()?);
+        let guarded = Arc::new(Guarded { source: Arc::clone(&source), policy });
+        Ok(Self::with_sources(config, [source, guarded], sink, metrics, store))
+    }
+
     /// As [`Fleet::new`], fed by another source.
     ///
     /// # Panics
@@ -78,11 +101,23 @@ impl Fleet {
         metrics: Metrics,
         store: Option<Store>,
     ) -> Self {
+        Self::with_sources(config, [Arc::clone(&source), source], sink, metrics, store)
+    }
+
+    /// The sources are that of the config's cameras and that of the API's.
+    fn with_sources(
+        config: Config,
+        [source, source_of_api]: [Arc<dyn Source>; 2],
+        sink: Arc<dyn Sink>,
+        metrics: Metrics,
+        store: Option<Store>,
+    ) -> Self {
         let stored = store.as_ref().map(|store| store.found().clone()).unwrap_or_default();
         let changes = Changes { store: store.map(Arc::new), stored, tasks: HashMap::new(), shut_down: false };
         Self(Arc::new(Inner {
             config: Arc::new(config),
             source,
+            source_of_api,
             sink,
             metrics,
             runtime: Handle::current(),
@@ -201,6 +236,9 @@ impl Inner {
         if self.watched(&spec.id).is_ok() || (of_api && changes.stored.contains_key(&spec.id)) {
             return Err(CameraError::Exists(spec.id));
         }
+        if of_api && self.roster().read().len() >= self.config.max_cameras {
+            return Err(CameraError::TooMany(self.config.max_cameras));
+        }
         if of_api {
             changes.store(|stored| stored.insert(spec.id.clone(), spec.clone())).await?;
         }
@@ -252,8 +290,12 @@ impl Inner {
         self.roster().write().insert(id.clone(), Arc::clone(&camera));
         self.sink.state_changed(&id, &camera.status());
         let (orders, receiver) = watch::channel(Order { spec, epoch: 0 });
+        let source = match origin {
+            CameraOrigin::Config => &self.source,
+            CameraOrigin::Api => &self.source_of_api,
+        };
         let watcher =
-            Watcher::new(Arc::clone(&self.config), Arc::clone(&self.source), Arc::clone(&camera), receiver)
+            Watcher::new(Arc::clone(&self.config), Arc::clone(source), Arc::clone(&camera), receiver)
                 .counting(self.metrics.panics.clone());
         let handle = self.runtime.spawn(watcher.run());
         changes.tasks.insert(id, Task { orders, handle });

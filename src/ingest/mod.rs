@@ -22,6 +22,7 @@ mod config;
 mod connector;
 mod fleet;
 mod gstreamer;
+mod guarded;
 mod link;
 mod metrics;
 mod pacing;

@@ -347,6 +347,10 @@ fn ended(spec: &CameraSpec, outcome: Result<(), Failure>, had_pictures: bool) ->
 
 /// A failure with its cause in the network if there is one, and whether the host cannot be reached.
 async fn explain(spec: &CameraSpec, failure: Failure) -> (Failure, bool) {
+    if failure.kind == FailureKind::Forbidden {
+        // Not even to see whether anybody is there.
+        return (failure, false);
+    }
     match (try_reach(&spec.url).await, failure.kind) {
         (Some(Err(cause)), FailureKind::Network | FailureKind::Other) => (cause, true),
         (Some(Err(_)), _) => (failure, true),

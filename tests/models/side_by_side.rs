@@ -8,10 +8,15 @@ fn plays(id: &str, video: &str, model: Option<&str>) -> Camera {
     Camera { url, max_fps: Some(3.0), r#loop: true, ..camera(id, 1, model) }
 }
 
+/// The folder of the sample videos.
+fn samples() -> String {
+    files::sample("vtest.avi").parent().unwrap().display().to_string()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_cameras_run_two_models_in_one_server() {
     let data = tempfile::tempdir().unwrap();
-    let server = ServerProcess::start(data.path(), &[]);
+    let server = ServerProcess::start(data.path(), &["--allow", &samples()]);
     let mut clients = Clients::of(&server).await;
     let face = clients.load("face", "face").await.unwrap();
     assert_eq!(
@@ -43,7 +48,8 @@ async fn two_cameras_run_two_models_in_one_server() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_faces_landmarks_reach_a_subscriber_in_pixels_of_the_frame() {
     let data = tempfile::tempdir().unwrap();
-    let server = ServerProcess::start(data.path(), &["--model", "face", "--min-score", "0.6"]);
+    let server =
+        ServerProcess::start(data.path(), &["--model", "face", "--min-score", "0.6", "--allow", &samples()]);
     let mut clients = Clients::of(&server).await;
     let mut stream = clients.subscribe().await;
     clients.add_camera(plays("car", "carphone_pristine.mp4", None)).await.unwrap();

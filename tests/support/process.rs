@@ -60,10 +60,25 @@ impl ServerProcess {
 
     /// As [`ServerProcess::start`], with these variables in its environment.
     pub fn start_in(data_dir: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::start_with("127.0.0.1:0", data_dir, arguments, environment)
+    }
+
+    /// As [`ServerProcess::start`], with gRPC at this address.
+    pub fn start_at(grpc: &str, data_dir: &Path, arguments: &[&str]) -> Self {
+        Self::start_with(grpc, data_dir, arguments, &[])
+    }
+
+    fn start_with(grpc: &str, data_dir: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let begin = Instant::now();
-        let mut command = centerx(&["serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
-        command.arg("--data-dir").arg(data_dir).args(arguments).envs(environment.iter().copied());
+        let mut command = centerx(&["serve", "--grpc", grpc, "--http", "127.0.0.1:0"]);
+        command
+            .arg("--data-dir")
+            .arg(data_dir)
+            .arg("--allow")
+            .arg(data_dir)
+            .args(arguments)
+            .envs(environment.iter().copied());
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the server starts");
         let stderr = child.stderr.take().expect("piped");
         let (send, lines) = sync_channel(4096);
@@ -114,6 +129,18 @@ impl ServerProcess {
                 }
             }
         }
+    }
+
+    /// Bytes of its memory: `VmRSS:` what it holds, `VmHWM:` the most since [`ServerProcess::forget_peak_memory`].
+    pub fn memory(&self, field: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("the field is there");
+        line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).expect("in KiB") * 1024
+    }
+
+    /// Begins anew to note the most memory it holds (proc(5), clear_refs).
+    pub fn forget_peak_memory(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").expect("it is ours");
     }
 
     /// Sends a signal by name.
