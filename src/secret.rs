@@ -87,18 +87,22 @@ fn from_variable(name: &str) -> Result<String, SecretError> {
 
 fn read(path: &Path) -> io::Result<String> {
     let file = File::open(path)?;
-    let about = file.metadata()?;
-    if about.mode() & 0o004 != 0 {
-        tracing::warn!(
-            "every user of this machine can read the secret in {0}: chmod o-r {0}",
-            path.display()
-        );
-    }
+    warn_if_shared(path);
     let mut text = String::new();
     if file.take(MAX_BYTES + 1).read_to_string(&mut text)? as u64 > MAX_BYTES {
         return Err(io::Error::other(format!("it has more than {MAX_BYTES} bytes")));
     }
     Ok(text)
+}
+
+/// Logs that every user of the machine can read a file with secrets in it.
+pub fn warn_if_shared(path: &Path) {
+    if std::fs::metadata(path).is_ok_and(|about| about.is_file() && about.mode() & 0o004 != 0) {
+        tracing::warn!(
+            "every user of this machine can read the secrets in {0}: chmod o-r {0}",
+            path.display()
+        );
+    }
 }
 
 impl fmt::Debug for Secret {

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output};
 use std::str::FromStr;
 
 use centerx::api::v1::camera_service_client::CameraServiceClient;
@@ -28,6 +28,7 @@ mod process;
 #[path = "support/tiny_model.rs"]
 mod tiny_model;
 
+use files::{python, sample};
 use process::{ServerProcess, centerx, errors, run};
 use tiny_model::Tiny;
 
@@ -162,6 +163,28 @@ async fn each_role_may_do_what_it_says_and_no_more() {
     assert_eq!((page(&server, "/healthz", None).0, page(&server, "/readyz", None).0), (200, 200));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_taken_back_without_a_restart() {
+    let place = Place::new();
+    let mut server = place.serve(&[]);
+    let channel = Channel::from_shared(format!("http://{}", server.grpc)).unwrap().connect().await.unwrap();
+    list(&channel, Some(&place.read)).await.unwrap();
+    let settings = std::fs::read_to_string(place.settings()).unwrap();
+    let (before, _) = settings.split_once("[[auth.token]]").unwrap();
+    let (_, operate) = settings.rsplit_once("[[auth.token]]").unwrap();
+    std::fs::write(place.settings(), format!("{before}[[auth.token]]{operate}")).unwrap();
+    server.signal("HUP");
+    server.wait_for_line("the tokens were read again", std::time::Duration::from_secs(10));
+    assert_eq!(code(&list(&channel, Some(&place.read)).await), Code::Unauthenticated);
+    list(&channel, Some(&place.operate)).await.unwrap();
+    // What cannot be read changes nothing.
+    std::fs::write(place.settings(), "nonsense").unwrap();
+    server.signal("HUP");
+    server.wait_for_line("cannot be read again", std::time::Duration::from_secs(10));
+    assert_eq!(code(&list(&channel, None).await), Code::Unauthenticated);
+    list(&channel, Some(&place.operate)).await.unwrap();
+}
+
 /// Status and text of a page.
 fn page(server: &ServerProcess, path: &str, token: Option<&str>) -> (u16, String) {
     let agent =
@@ -225,7 +248,7 @@ fn a_token_is_never_shown_by_whoever_has_it_at_any_level_of_logging() {
     said += &metrics.into_body().read_to_string().unwrap();
     assert!(said.contains("needs the role operate") && said.contains("asks for a token"), "{said}");
 
-    assert!(std::process::Command::new("kill").arg(server.id().to_string()).status().unwrap().success());
+    assert!(Command::new("kill").arg(server.id().to_string()).status().unwrap().success());
     assert!(server.wait().unwrap().success());
     said += &std::fs::read_to_string(&log).unwrap();
     assert!(said.contains("TRACE") && said.contains("was refused"), "the log is that of all levels");
@@ -276,4 +299,36 @@ fn without_tokens_no_other_machine_is_listened_to() {
     let server = ServerProcess::start_at("0.0.0.0:0", data.path(), &arguments);
     assert!(server.log.contains("asks for no token"), "{}", server.log);
     assert!(server.grpc.ip().is_unspecified());
+}
+
+#[test]
+fn a_python_client_shows_its_token() {
+    let place = Place::new();
+    let server = place.serve(&[]);
+    let stubs = tempfile::tempdir().unwrap();
+    let out = stubs.path().display();
+    let made = Command::new(python())
+        .args(["-m", "grpc_tools.protoc", "-I", "proto"])
+        .args([format!("--python_out={out}"), format!("--grpc_python_out={out}")])
+        .args(["cameras", "detections", "models"].map(|name| format!("proto/centerx/v1/{name}.proto")))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", errors(&made));
+    let detect = |token: &[&str]| {
+        let mut command = Command::new(python());
+        command.arg("docs/clients/python/detect.py").arg(sample("messi5.jpg"));
+        command.args(["--address", &server.grpc.to_string()]).args(token);
+        command.env("CENTERX_STUBS", stubs.path()).env("no_grpc_proxy", "127.0.0.1");
+        command.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap()
+    };
+    let refused = detect(&[]);
+    assert!(
+        errors(&refused).starts_with("UNAUTHENTICATED: this server asks for a token"),
+        "{}",
+        errors(&refused)
+    );
+    let file = place.folder.path().join("read.token");
+    let seen = detect(&["--token-file", file.to_str().unwrap()]);
+    assert!(seen.status.success() && words(&seen).contains("person"), "{}", words(&seen));
 }

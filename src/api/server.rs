@@ -42,6 +42,8 @@ const CALL_BUFFER: u32 = 1 << 20;
 /// Bytes of one connection that may wait to be read: many times those of a call, so that streams whose frames
 /// wait do not hold up the other calls of their connection.
 const CONNECTION_BUFFER: u32 = 64 << 20;
+/// The largest message about cameras and models. A list of empty names takes twelve times its message in memory.
+const MAX_CHANGE_BYTES: usize = 256 * 1024;
 /// For the last words to leave after subscriptions were cut.
 const FLUSH: Duration = Duration::from_millis(250);
 
@@ -177,9 +179,15 @@ impl Server {
         };
         let mut routes = Routes::builder();
         routes
-            .add_service(CameraServiceServer::new(Cameras { backend: backend() }))
+            .add_service(
+                CameraServiceServer::new(Cameras { backend: backend() })
+                    .max_decoding_message_size(MAX_CHANGE_BYTES),
+            )
             .add_service(DetectionServiceServer::new(detections).max_decoding_message_size(MAX_MESSAGE_BYTES))
-            .add_service(ModelServiceServer::new(Models { backend: backend() }))
+            .add_service(
+                ModelServiceServer::new(Models { backend: backend() })
+                    .max_decoding_message_size(MAX_CHANGE_BYTES),
+            )
             .add_service(HealthServer::new(health))
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?);

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::Policy;
 use crate::api::backend::Backend;
-use crate::auth::Guard;
+use crate::auth::{self, Guard};
 use crate::camera::{CameraError, CameraOrigin, CameraSpec};
 use crate::config::Config;
 use crate::detection::ModelInfo;
@@ -60,6 +60,7 @@ pub struct App {
     server: Arc<Server>,
     router: Arc<Router>,
     hub: Hub,
+    guard: Guard,
     health: api::Health,
     registry: Registry,
     grpc_address: SocketAddr,
@@ -124,7 +125,7 @@ impl App {
         let services = api::Server::new(config.grpc.clone(), backend, api::Metrics::new(&registry)?)
             .guarded_by(guard.clone());
         let health = services.health();
-        let pages = http::router(registry.clone(), readiness(&server), guard);
+        let pages = http::router(registry.clone(), readiness(&server), guard.clone());
         let (stop_grpc, stop_http) = (stop_listening.clone(), stop_listening.clone());
         let (grpc_end, http_end) = (listening("gRPC", &server), listening("HTTP", &server));
         let listeners = [
@@ -144,6 +145,7 @@ impl App {
             server,
             router,
             hub,
+            guard,
             health,
             registry,
             grpc_address,
@@ -168,6 +170,11 @@ impl App {
     /// The server behind the services.
     pub fn server(&self) -> &Arc<Server> {
         &self.server
+    }
+
+    /// From now on the tokens are those of other settings.
+    pub fn replace_tokens(&self, config: auth::Config) {
+        self.guard.replace(config);
     }
 
     /// All metrics.

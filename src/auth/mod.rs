@@ -3,7 +3,7 @@
 //! What does not belong here: which call needs which role (`api`, `http`), and how a refusal looks on the wire.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderValue};
@@ -168,7 +168,7 @@ pub struct Guard(Option<Arc<Inner>>);
 
 #[derive(Debug)]
 struct Inner {
-    tokens: Vec<TokenConfig>,
+    tokens: RwLock<Arc<[TokenConfig]>>,
     failures: IntCounterVec,
     log: Log,
 }
@@ -193,15 +193,20 @@ impl Guard {
         )?;
         Denied::REASONS.iter().for_each(|reason| failures.with_label_values(&[*reason]).reset());
         registry.register(Box::new(failures.clone()))?;
-        if config.tokens.is_empty() {
-            return Ok(Self::open());
-        }
-        Ok(Self(Some(Arc::new(Inner { tokens: config.tokens, failures, log: Log::default() }))))
+        let tokens = RwLock::new(config.tokens.into());
+        Ok(Self(Some(Arc::new(Inner { tokens, failures, log: Log::default() }))))
     }
 
     /// Whether everybody is let in.
     pub fn is_open(&self) -> bool {
-        self.0.is_none()
+        self.0.as_ref().is_none_or(|inner| inner.tokens().is_empty())
+    }
+
+    /// From now on the tokens are those of other settings. Calls under way go on.
+    pub fn replace(&self, config: Config) {
+        if let Some(inner) = &self.0 {
+            *inner.tokens.write().unwrap_or_else(PoisonError::into_inner) = config.tokens.into();
+        }
     }
 
     /// Takes the token out of a request's headers, so that nothing behind can show it, and checks that it
@@ -219,7 +224,11 @@ impl Guard {
         headers.remove(AUTHORIZATION);
         let (Some(inner), Some(needs)) = (&self.0, needs) else { return Ok(()) };
         sent.iter_mut().for_each(|value| value.set_sensitive(true));
-        inner.check(&sent, needs).inspect_err(|denied| {
+        let tokens = inner.tokens();
+        if tokens.is_empty() {
+            return Ok(());
+        }
+        check(&tokens, &sent, needs).inspect_err(|denied| {
             inner.failures.with_label_values(&[denied.reason()]).inc();
             inner.log.refused(denied, peer);
         })
@@ -227,30 +236,34 @@ impl Guard {
 }
 
 impl Inner {
-    fn check(&self, sent: &[HeaderValue], needs: Role) -> Result<(), Denied> {
-        let value = match sent {
-            [] => return Err(Denied::Missing),
-            [value] => value,
-            _ => return Err(Denied::Malformed),
-        };
-        let token = bearer(value).ok_or(Denied::Malformed)?;
-        let found = self.find(&Digest::of(token)).ok_or(Denied::Unknown)?;
-        if found.role < needs {
-            return Err(Denied::Forbidden { name: found.name.clone(), has: found.role, needs });
-        }
-        Ok(())
+    fn tokens(&self) -> Arc<[TokenConfig]> {
+        Arc::clone(&self.tokens.read().unwrap_or_else(PoisonError::into_inner))
     }
+}
 
-    /// The token of this digest. Takes as long whether and wherever there is one: the time must not tell how
-    /// much of a digest was right.
-    fn find(&self, digest: &Digest) -> Option<&TokenConfig> {
-        let mut at = u64::MAX;
-        for (index, token) in self.tokens.iter().enumerate() {
-            let same: Choice = token.sha256.as_bytes().ct_eq(digest.as_bytes());
-            at.conditional_assign(&(index as u64), same);
-        }
-        usize::try_from(at).ok().and_then(|at| self.tokens.get(at))
+fn check(tokens: &[TokenConfig], sent: &[HeaderValue], needs: Role) -> Result<(), Denied> {
+    let value = match sent {
+        [] => return Err(Denied::Missing),
+        [value] => value,
+        _ => return Err(Denied::Malformed),
+    };
+    let token = bearer(value).ok_or(Denied::Malformed)?;
+    let found = find(tokens, &Digest::of(token)).ok_or(Denied::Unknown)?;
+    if found.role < needs {
+        return Err(Denied::Forbidden { name: found.name.clone(), has: found.role, needs });
     }
+    Ok(())
+}
+
+/// The token of this digest. Takes as long whether and wherever there is one: the time must not tell how much of
+/// a digest was right.
+fn find<'a>(tokens: &'a [TokenConfig], digest: &Digest) -> Option<&'a TokenConfig> {
+    let mut at = u64::MAX;
+    for (index, token) in tokens.iter().enumerate() {
+        let same: Choice = token.sha256.as_bytes().ct_eq(digest.as_bytes());
+        at.conditional_assign(&(index as u64), same);
+    }
+    usize::try_from(at).ok().and_then(|at| tokens.get(at))
 }
 
 /// The token of `Bearer TOKEN` (RFC 6750, section 2.1); the scheme's case does not matter (RFC 9110, 11.1).

@@ -64,6 +64,17 @@ fn whatever_is_no_token_is_refused_for_its_reason_and_counted() {
 }
 
 #[test]
+fn a_token_that_is_taken_back_is_not_known_any_more() {
+    let guard = Guard::new(config(), &Registry::new()).unwrap();
+    let (read, operate) = (format!("Bearer {READ}"), format!("Bearer {OPERATE}"));
+    let clone = guard.clone();
+    let tokens = config().tokens.split_off(1);
+    guard.replace(Config { tokens, ..config() });
+    assert_eq!(ask(&clone, &[&read], Role::Read), Err(Denied::Unknown));
+    assert_eq!(ask(&clone, &[&operate], Role::Read), Ok(()));
+}
+
+#[test]
 fn without_tokens_everybody_is_let_in() {
     let guard = Guard::new(Config::default(), &Registry::new()).unwrap();
     assert!(guard.is_open());

@@ -58,7 +58,7 @@ impl Args {
     /// Whatever keeps the server from starting.
     pub fn run(self) -> anyhow::Result<()> {
         let check = self.check;
-        let config = self.into_config()?;
+        let config = self.config()?;
         if !check {
             memory::hold_thresholds();
         }
@@ -71,13 +71,13 @@ impl Args {
             .thread_name("centerx-io")
             .build()
             .context("cannot start the I/O threads")?;
-        let done = runtime.block_on(serve(config, models));
+        let done = runtime.block_on(serve(self, config, models));
         // A decoder that hangs must not hold up the exit.
         runtime.shutdown_background();
         done
     }
 
-    fn into_config(self) -> Result<Config, anyhow::Error> {
+    fn config(&self) -> Result<Config, anyhow::Error> {
         let mut config = match &self.config {
             Some(path) => Config::load(path)?,
             None => Config::default(),
@@ -85,10 +85,12 @@ impl Args {
         for camera in &self.cameras {
             config.add_camera(parse_camera(camera)?);
         }
-        if let Some(source) = self.model {
-            let name = PathBuf::from(&source).file_stem().map(|s| s.to_string_lossy().into_owned());
-            config.models =
-                vec![ModelConfig { name: name.unwrap_or_else(|| source.clone()), source: Some(source) }];
+        if let Some(source) = &self.model {
+            let name = PathBuf::from(source).file_stem().map(|s| s.to_string_lossy().into_owned());
+            config.models = vec![ModelConfig {
+                name: name.unwrap_or_else(|| source.clone()),
+                source: Some(source.clone()),
+            }];
         }
         config.min_score = self.min_score.unwrap_or(config.min_score);
         config.grpc.listen = self.grpc.unwrap_or(config.grpc.listen);
@@ -98,7 +100,7 @@ impl Args {
             config.access.video_folders.push(folder.clone());
             config.access.model_folders.push(folder);
         }
-        config.data_dir = self.data_dir.unwrap_or(config.data_dir);
+        config.data_dir = self.data_dir.clone().unwrap_or(config.data_dir);
         config.validate()?;
         Ok(config)
     }
@@ -130,9 +132,10 @@ fn check_cameras(config: &Config, models: &[crate::app::LoadedModel]) -> anyhow:
     Ok(())
 }
 
-async fn serve(config: Config, models: Vec<crate::app::LoadedModel>) -> anyhow::Result<()> {
+async fn serve(args: Args, config: Config, models: Vec<crate::app::LoadedModel>) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let begin = std::time::Instant::now();
     let names: Vec<_> = models.iter().map(|m| format!("{} on {}", m.info.name, m.info.engine)).collect();
     let app = App::start(config, models).await?;
@@ -146,9 +149,12 @@ async fn serve(config: Config, models: Vec<crate::app::LoadedModel>) -> anyhow::
     );
     systemd::ready();
     let signs_of_life = systemd::keep_telling(std::sync::Arc::clone(app.server()));
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break,
+            _ = hangup.recv() => reload_tokens(&app, &args),
+        }
     }
     systemd::stopping();
     tracing::info!("shutting down; once more to exit at once");
@@ -166,6 +172,19 @@ async fn serve(config: Config, models: Vec<crate::app::LoadedModel>) -> anyhow::
         task.abort();
     }
     Ok(())
+}
+
+/// Reads the settings again, of which tokens can change while the server runs.
+fn reload_tokens(app: &App, args: &Args) {
+    match args.config() {
+        Ok(config) => {
+            tracing::info!(tokens = config.auth.tokens.len(), "the tokens were read again");
+            app.replace_tokens(config.auth);
+        }
+        Err(error) => {
+            tracing::error!("the settings cannot be read again, and the tokens stay as they were: {error:#}")
+        }
+    }
 }
 
 #[cfg(test)]

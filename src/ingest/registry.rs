@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::camera::{CameraId, CameraSpec};
 use crate::json_file::{Fault, JsonFile};
+use crate::secret;
 
 use super::Error;
 
@@ -55,6 +56,8 @@ impl Store {
     /// it is.
     pub fn open(data_dir: &Path) -> Result<Self, Error> {
         let file = JsonFile::new(data_dir, FILE_NAME, VERSION, "cameras")?;
+        // Written private, it may have been restored from a backup in another way.
+        secret::warn_if_shared(file.path());
         let found = match file.read::<Document>()? {
             Some(document) => by_id(document.cameras).map_err(|problem| file.misunderstood(&problem))?,
             None => Cameras::new(),

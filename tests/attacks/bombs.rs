@@ -12,6 +12,7 @@ use centerx::api::v1::{
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 use image::{DynamicImage, ImageFormat};
+use tonic::codegen::Service as _;
 use tonic::codegen::http::Request;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
@@ -66,6 +67,7 @@ impl Target {
     /// The server took no more than this at any moment since the start of the attack, and serves on.
     async fn assert_survived(&self, most: u64) {
         let peak = self.server.memory("VmHWM:").saturating_sub(self.before);
+        eprintln!("{} MiB at the peak, {} allowed", peak / MIB, most / MIB);
         assert!(peak < most, "{} MiB at the peak, {} allowed", peak / MIB, most / MIB);
         self.assert_serves().await;
     }
@@ -120,7 +122,7 @@ fn jpeg(width: u16, height: u16) -> Vec<u8> {
     bytes
 }
 
-/// A WebP (VP8L) that says it is of another size, 16384 pixels a side at most.
+/// A WebP (VP8L) that says it is of another size, 16383 pixels a side at most.
 fn webp(width: u32, height: u32) -> Vec<u8> {
     let mut bytes = picture(1, 1, ImageFormat::WebP);
     let at = bytes.windows(4).position(|name| name == b"VP8L").unwrap() + 9;
@@ -140,7 +142,7 @@ async fn pictures_that_say_they_are_huge_cost_nothing() {
         ("a PNG", png(&[(b"IHDR", &header(65_535, 65_535)), (b"IDAT", &zeros(1000)), end]), "65535x65535"),
         ("the largest PNG", png(&[(b"IHDR", &header(0x7fff_ffff, 0x7fff_ffff)), end]), ""),
         ("a JPEG", jpeg(65_535, 65_535), "65535x65535"),
-        ("a WebP", webp(16_384, 16_384), "16384x16384"),
+        ("a WebP", webp(16_383, 16_383), "16383x16383"),
         ("a PNG without its pixels", png(&[(b"IHDR", &header(7000, 7000)), (b"IDAT", &zeros(99)), end]), ""),
         ("a PNG with too many pixels", png(&[(b"IHDR", &header(1, 1)), (b"IDAT", &bomb), end]), ""),
         ("a colour profile", png(&[(b"IHDR", &header(1, 1)), (b"iCCP", &named), (b"IDAT", &pixel), end]), ""),
@@ -179,27 +181,19 @@ fn framed(compressed: bool, message: &[u8]) -> Vec<u8> {
     [&[u8::from(compressed)][..], &(message.len() as u32).to_be_bytes(), message].concat()
 }
 
-/// Sends raw bytes as a grpc-web call, and returns the status and its message.
-async fn send(target: &Target, path: &str, encoding: &str, body: Vec<u8>) -> (String, String) {
-    let url = format!("http://{}{path}", target.server.grpc);
-    let request = Request::post(url)
-        .header("content-type", "application/grpc-web+proto")
+/// Sends raw bytes as a call, and returns its status: the server may answer before it has read them all.
+async fn send(target: &Target, path: &str, encoding: &str, body: Vec<u8>) -> Code {
+    let request = Request::post(format!("http://{}{path}", target.server.grpc))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
         .header("grpc-encoding", encoding)
-        .body(body)
+        .body(tonic::body::Body::new(axum::body::Body::from(body)))
         .unwrap();
-    tokio::task::spawn_blocking(move || {
-        let config = ureq::Agent::config_builder().http_status_as_error(false).build();
-        let (head, mut body) = ureq::Agent::new_with_config(config).run(request).unwrap().into_parts();
-        let text = String::from_utf8_lossy(&body.read_to_vec().unwrap()).into_owned();
-        let header = |name: &str| {
-            let in_head = head.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
-            let in_body = text.split(&format!("{name}:")).nth(1).map(|rest| rest.split('\r').next().unwrap());
-            in_head.or(in_body.map(|value| value.trim().to_owned())).unwrap_or_default()
-        };
-        (header("grpc-status"), header("grpc-message"))
-    })
-    .await
-    .unwrap()
+    let mut channel = target.channel.clone();
+    std::future::poll_fn(|cx| channel.poll_ready(cx)).await.unwrap();
+    let answer = channel.call(request).await.unwrap();
+    let status = answer.headers().get("grpc-status").expect("it is refused, not answered");
+    Code::from_bytes(status.as_bytes())
 }
 
 const DETECT: &str = "/centerx.v1.DetectionService/Detect";
@@ -212,9 +206,9 @@ async fn compressed_messages_are_not_unpacked() {
     for (encoding, bytes) in
         [("gzip", bomb.clone()), ("deflate", bomb.clone()), ("zstd", bomb.clone()), ("identity", bomb)]
     {
-        let (status, message) = send(&target, DETECT, encoding, framed(true, &bytes)).await;
+        let status = send(&target, DETECT, encoding, framed(true, &bytes)).await;
         let expected = if encoding == "identity" { Code::Internal } else { Code::Unimplemented };
-        assert_eq!(status, (expected as i32).to_string(), "{encoding}: {message}");
+        assert_eq!(status, expected, "{encoding}");
     }
     target.assert_survived(200 * MIB).await;
 }
@@ -232,7 +226,7 @@ fn nested(field: u8, count: usize) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_that_grow_as_they_are_read_are_refused() {
     let target = Target::new(&[]).await;
-    let refused = |outcome: (String, String)| assert!(!matches!(&*outcome.0, "" | "0"), "{outcome:?}");
+    let refused = |code: Code| assert!(!matches!(code, Code::Ok | Code::Cancelled), "{code:?}");
     // A length that the bytes after it do not have.
     refused(send(&target, ADD, "identity", [&[0][..], &u32::MAX.to_be_bytes(), b"x"].concat()).await);
     refused(send(&target, ADD, "identity", framed(false, b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\x7f")).await);

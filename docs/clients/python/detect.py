@@ -13,6 +13,7 @@ sys.path.insert(0, os.environ.get("CENTERX_STUBS", os.path.join(os.path.dirname(
 
 import grpc
 
+import credentials
 import text
 from centerx.v1 import detections_pb2, detections_pb2_grpc
 
@@ -23,6 +24,7 @@ def arguments():
     parser.add_argument("--address", default="127.0.0.1:50051", help="host:port of the server")
     parser.add_argument("--model", help="name of the model; the server's default if absent")
     parser.add_argument("--min-score", type=float, help="leave out detections under this, 0 to 1")
+    credentials.add_argument(parser)
     return parser.parse_args()
 
 
@@ -32,7 +34,9 @@ def run(args):
     with grpc.insecure_channel(args.address) as channel:
         service = detections_pb2_grpc.DetectionServiceStub(channel)
         try:
-            answer = service.Detect(request, timeout=30, wait_for_ready=False)
+            answer = service.Detect(
+                request, timeout=30, wait_for_ready=False, metadata=credentials.metadata(args)
+            )
         except grpc.RpcError as error:
             print(f"{error.code().name}: {error.details()}", file=sys.stderr)
             return 1

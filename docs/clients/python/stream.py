@@ -22,6 +22,7 @@ sys.path.insert(0, os.environ.get("CENTERX_STUBS", os.path.join(os.path.dirname(
 
 import grpc
 
+import credentials
 import text
 from centerx.v1 import detections_pb2, detections_pb2_grpc
 
@@ -38,6 +39,7 @@ def arguments():
     parser.add_argument("--raw", type=size, metavar="WxH", help="the files hold NV12 frames of this size")
     parser.add_argument("--model", help="name of the model; the server's default if absent")
     parser.add_argument("--min-score", type=float, help="leave out detections under this, 0 to 1")
+    credentials.add_argument(parser)
     return parser.parse_args()
 
 
@@ -73,7 +75,7 @@ def run(args):
     with grpc.insecure_channel(args.address) as channel:
         service = detections_pb2_grpc.DetectionServiceStub(channel)
         try:
-            for answer in service.DetectStream(requests(args)):
+            for answer in service.DetectStream(requests(args), metadata=credentials.metadata(args)):
                 if answer.WhichOneof("outcome") == "error":
                     failed = True
                     print(f"frame {answer.frame_id}  {answer.error.message}", file=sys.stderr, flush=True)

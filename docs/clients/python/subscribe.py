@@ -15,6 +15,7 @@ sys.path.insert(0, os.environ.get("CENTERX_STUBS", os.path.join(os.path.dirname(
 
 import grpc
 
+import credentials
 import text
 from centerx.v1 import cameras_pb2, detections_pb2, detections_pb2_grpc
 
@@ -30,6 +31,7 @@ def arguments():
     parser.add_argument("--min-score", type=float, default=0.0, help="leave out detections under this, 0 to 1")
     parser.add_argument("--count", type=int, help="end after this many objects")
     parser.add_argument("--timeout", type=float, help="give up after this many seconds")
+    credentials.add_argument(parser)
     return parser.parse_args()
 
 
@@ -76,6 +78,7 @@ def run(args):
     printer = Printer(args.count)
     deadline = None if args.timeout is None else time.monotonic() + args.timeout
     request = detections_pb2.SubscribeRequest(camera_ids=args.camera, min_score=args.min_score)
+    metadata = credentials.metadata(args)
     wait = FIRST_WAIT
     while not printer.done:
         left = None if deadline is None else deadline - time.monotonic()
@@ -85,7 +88,7 @@ def run(args):
         with grpc.insecure_channel(args.address, options=CHANNEL_OPTIONS) as channel:
             service = detections_pb2_grpc.DetectionServiceStub(channel)
             try:
-                for response in service.Subscribe(request, timeout=left):
+                for response in service.Subscribe(request, timeout=left, metadata=metadata):
                     wait = FIRST_WAIT
                     printer.show(response)
                     if printer.done:
@@ -113,5 +116,7 @@ def too_late(args):
 if __name__ == "__main__":
     try:
         sys.exit(run(arguments()))
+    except OSError as error:
+        sys.exit(f"{error.filename}: {error.strerror}")
     except KeyboardInterrupt:
         sys.exit(130)
