@@ -6,8 +6,8 @@
 //! camera -> ingest -> slot (newest wins) -> scheduler -> engine thread -> hub -> subscribers
 //! ```
 //!
-//! Stages know the leaf modules (`camera`, `frame`, `detection`, `ledger`, `json_file`, `telemetry`) and not each
-//! other; only `app` knows them all. A frame carries a [`ledger::Ticket`], so that at every moment and
+//! Stages know the leaf modules (`camera`, `frame`, `detection`, `ledger`, `data_dir`, `json_file`, `telemetry`)
+//! and not each other; only `app` knows them all. A frame carries a [`ledger::Ticket`], so that at every moment and
 //! for every camera `received = published + dropped by reason + in flight`.
 
 pub mod access;
@@ -17,6 +17,7 @@ pub mod auth;
 pub mod camera;
 pub mod cli;
 pub mod config;
+pub mod data_dir;
 pub mod detection;
 pub mod engine;
 pub mod eval;

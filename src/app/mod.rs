@@ -14,6 +14,7 @@ use crate::api::backend::Backend;
 use crate::auth::{self, Guard};
 use crate::camera::{CameraError, CameraOrigin, CameraSpec};
 use crate::config::Config;
+use crate::data_dir::DataDir;
 use crate::detection::ModelInfo;
 use crate::engine::onnx::Threads;
 use crate::engine::supervisor::Supervisor;
@@ -26,6 +27,7 @@ pub mod backend;
 pub mod budget;
 pub mod capacity;
 pub mod catalog;
+mod disk;
 pub mod inspect;
 pub mod jobs;
 pub mod load;
@@ -41,6 +43,7 @@ pub mod verify;
 
 use backend::Server;
 use catalog::{Catalog, Parts};
+use disk::WatchedDir;
 use model_store::ModelStore;
 use models::Loader;
 use opener::Opener;
@@ -69,6 +72,7 @@ pub struct App {
     listeners: [JoinHandle<()>; 2],
     capacity_watcher: JoinHandle<()>,
     shutdown_timeout: Duration,
+    _data_dir: WatchedDir,
 }
 
 impl App {
@@ -76,7 +80,7 @@ impl App {
     ///
     /// # Errors
     /// A port in use, a model that an engine refuses, a camera setting that no model fits, a camera store
-    /// that cannot be read.
+    /// that cannot be read, a data directory that another server uses.
     pub async fn start(config: Config, models: Vec<LoadedModel>) -> anyhow::Result<Self> {
         let registry = Registry::new();
         telemetry::register_process(&registry)?;
@@ -85,12 +89,16 @@ impl App {
         let http = http::bind(&config.http).await?;
         let (grpc_address, http_address) = (grpc.local_addr()?, http.local_addr()?);
 
+        let path = config.data_dir.clone();
+        let held = tokio::task::spawn_blocking(move || DataDir::open(&path)).await??;
+        let data_dir = WatchedDir::new(held, &registry).await?;
+
         let hub = Hub::new(config.publisher.clone(), publisher::Metrics::new(&registry)?);
         let supervisor = Supervisor::start(config.engine, engine::Metrics::register(&registry)?)?;
         let scheduler = scheduler::Metrics::register(&registry)?;
         let common = pipeline::Common { supervisor: supervisor.clone(), scheduler };
-        let data_dir = config.data_dir.clone();
-        let store = tokio::task::spawn_blocking(move || ModelStore::open(&data_dir)).await??;
+        let folder = config.data_dir.clone();
+        let store = tokio::task::spawn_blocking(move || ModelStore::open(&folder)).await??;
         let policy = Policy::new(&config.access);
         let loader = Loader::new(Threads::throughput(config.engine.lanes), policy.clone(), &config);
         let loader = Arc::new(loader);
@@ -125,7 +133,7 @@ impl App {
         let services = api::Server::new(config.grpc.clone(), backend, api::Metrics::new(&registry)?)
             .guarded_by(guard.clone());
         let health = services.health();
-        let pages = http::router(registry.clone(), readiness(&server), guard.clone());
+        let pages = http::router(registry.clone(), readiness(&server), data_dir.warnings(), guard.clone());
         let (stop_grpc, stop_http) = (stop_listening.clone(), stop_listening.clone());
         let (grpc_end, http_end) = (listening("gRPC", &server), listening("HTTP", &server));
         let listeners = [
@@ -154,6 +162,7 @@ impl App {
             listeners,
             capacity_watcher: watcher,
             shutdown_timeout: config.shutdown_timeout,
+            _data_dir: data_dir,
         })
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::json_file::{Fault, JsonFile};
+use crate::json_file::{Entry, Fault, JsonFile};
 
 const FILE_NAME: &str = "models.json";
 
@@ -35,7 +35,7 @@ pub struct StoredModel {
 
 /// The file of models cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("the model store {}: {}", .0.path.display(), .0.problem)]
+#[error("the model store {0}")]
 pub struct StoreError(Fault);
 
 /// The file of models, and what it holds.
@@ -45,35 +45,22 @@ pub struct ModelStore {
     models: Models,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Document {
-    #[serde(rename = "version")]
-    _version: u32,
-    models: Vec<StoredModel>,
-}
-
-#[derive(Serialize)]
-struct Content {
-    models: Vec<StoredModel>,
+impl Entry for StoredModel {
+    fn key(&self) -> &str {
+        &self.name
+    }
 }
 
 impl ModelStore {
-    /// Opens the store in `data_dir`, which is made if it is missing. Blocks on the disk.
+    /// Opens the store in `data_dir`, a folder that is there. Blocks on the disk. What of the file cannot be
+    /// understood is logged and set aside, see [`JsonFile::load`].
     ///
     /// # Errors
-    /// A folder that cannot be made, or a file that cannot be read or understood. Such a file is left as
-    /// it is.
+    /// A file that cannot be read.
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
-        let file = JsonFile::new(data_dir, FILE_NAME, VERSION, "models").map_err(StoreError)?;
-        let document = file.read::<Document>().map_err(StoreError)?;
-        let mut models = Models::new();
-        for model in document.map(|document| document.models).unwrap_or_default() {
-            let name = model.name.clone();
-            if models.insert(name.clone(), model).is_some() {
-                return Err(StoreError(file.misunderstood(&format!("it has two models {name}"))));
-            }
-        }
+        let file = JsonFile::new(data_dir, FILE_NAME, VERSION, "models");
+        let models = file.load::<StoredModel>().map_err(StoreError)?;
+        let models = models.into_iter().map(|model| (model.name.clone(), model)).collect();
         Ok(Self { file: Arc::new(file), models })
     }
 
@@ -90,9 +77,10 @@ impl ModelStore {
         if models == self.models {
             return Ok(());
         }
-        let (file, content) =
-            (Arc::clone(&self.file), Content { models: models.values().cloned().collect() });
-        tokio::task::spawn_blocking(move || file.write(&content)).await.map_err(io::Error::other)??;
+        let file = Arc::clone(&self.file);
+        let entries: Vec<_> = models.values().cloned().collect();
+        let written = tokio::task::spawn_blocking(move || file.write(&entries)).await;
+        written.map_err(io::Error::other)?.map_err(io::Error::other)?;
         self.models = models;
         Ok(())
     }
@@ -114,13 +102,10 @@ mod tests {
     #[tokio::test]
     async fn what_is_kept_is_found_again() {
         let folder = tempfile::tempdir().unwrap();
-        let mut store = ModelStore::open(&folder.path().join("data")).unwrap();
+        let mut store = ModelStore::open(folder.path()).unwrap();
         assert!(store.models().is_empty());
         store.keep(models(&["yard", "coco"])).await.unwrap();
-        assert_eq!(
-            *ModelStore::open(&folder.path().join("data")).unwrap().models(),
-            models(&["coco", "yard"])
-        );
+        assert_eq!(*ModelStore::open(folder.path()).unwrap().models(), models(&["coco", "yard"]));
     }
 
     #[tokio::test]
@@ -135,20 +120,14 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_understood_is_named() {
-        for (text, expected) in [
-            ("{", "damaged"),
-            (r#"{"version":9}"#, "version 9"),
-            (
-                r#"{"version":1,"models":[{"name":"a","source":"b"},{"name":"a","source":"c"}]}"#,
-                "two models a",
-            ),
-            (r#"{"version":1,"models":[],"x":1}"#, "unknown field"),
-        ] {
-            let folder = tempfile::tempdir().unwrap();
-            std::fs::write(folder.path().join(FILE_NAME), text).unwrap();
-            let error = ModelStore::open(folder.path()).unwrap_err().to_string();
-            assert!(error.contains(expected) && error.contains("models.json"), "{error}");
-        }
+    fn one_bad_model_does_not_cost_the_others() {
+        let text = r#"{"version":1,"models":[{"name":"a","source":"b"},{"name":"a","source":"c"},{"name":"d"},
+                       {"name":"e","source":"f"}]}"#;
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(FILE_NAME), text).unwrap();
+        let store = ModelStore::open(folder.path()).unwrap();
+        let sources: Vec<_> = store.models().values().map(|model| model.source.as_str()).collect();
+        assert_eq!(sources, ["b", "f"]);
+        assert_eq!(std::fs::read_to_string(folder.path().join("models.json.unread-1")).unwrap(), text);
     }
 }

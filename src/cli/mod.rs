@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::ConfigError;
+use crate::data_dir::DataDirError;
 use crate::engine::EngineError;
 use crate::listen::ListenError;
 use crate::model::ModelError;
@@ -60,7 +61,7 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed at work; 2 bad arguments or settings; \
 3 a model or the ONNX Runtime library is missing or unusable; 4 an address cannot be listened on; \
-130 ended at once by a second Ctrl-C or SIGTERM.";
+5 the data directory is used by another server or cannot be made; 130 ended at once by a second Ctrl-C or SIGTERM.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -140,6 +141,8 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
             return ExitCode::from(3);
         } else if cause.is::<ListenError>() {
             return ExitCode::from(4);
+        } else if cause.is::<DataDirError>() {
+            return ExitCode::from(5);
         }
     }
     ExitCode::FAILURE

@@ -52,10 +52,14 @@ impl Default for Config {
 /// Tells why the server is not ready for work; none when it is.
 pub type NotReady = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
+/// Tells what does not keep the server from its work, but should not stay so.
+pub type Warnings = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+
 #[derive(Clone)]
 struct Pages {
     registry: Registry,
     not_ready: NotReady,
+    warnings: Warnings,
 }
 
 /// Listens as the settings say; port 0 takes a free one.
@@ -68,14 +72,14 @@ pub async fn bind(config: &Config) -> Result<TcpListener, ListenError> {
 
 /// The pages: `/` and `/metrics` for whom `guard` lets in, `/healthz` and `/readyz` for everybody: what looks
 /// after the server's life has no token.
-pub fn router(registry: Registry, not_ready: NotReady, guard: Guard) -> Router {
+pub fn router(registry: Registry, not_ready: NotReady, warnings: Warnings, guard: Guard) -> Router {
     Router::new()
         .route("/", get(|| async { Html(include_str!("index.html")) }))
         .route("/metrics", get(metrics))
         .route_layer(middleware::from_fn_with_state(guard, authorize))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
-        .with_state(Pages { registry, not_ready })
+        .with_state(Pages { registry, not_ready, warnings })
 }
 
 /// Answers on `listener` until `shutdown`; then answers under way have `config.drain` to finish.
@@ -155,7 +159,11 @@ async fn metrics(State(pages): State<Pages>) -> Response {
 
 async fn readyz(State(pages): State<Pages>) -> Response {
     match (pages.not_ready)() {
-        None => "ready\n".into_response(),
+        None => {
+            let warnings: String =
+                (pages.warnings)().iter().map(|text| format!("warning: {text}\n")).collect();
+            format!("ready\n{warnings}").into_response()
+        }
         Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")).into_response(),
     }
 }

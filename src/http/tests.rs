@@ -31,7 +31,8 @@ async fn serve_guarded(guard: Guard) -> Served {
     let listener = bind(&config).await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let router = router(registry, Arc::new(move || told.lock().unwrap().clone()), guard);
+    let warnings: Warnings = Arc::new(|| vec!["the disk is nearly full".into()]);
+    let router = router(registry, Arc::new(move || told.lock().unwrap().clone()), warnings, guard);
     let task = tokio::spawn(async move {
         serve(&config, listener, router, async {
             let _ = stopped.await;
@@ -55,7 +56,10 @@ async fn readiness_follows_the_reason() {
     let answer = ask(served.address, "GET /readyz HTTP/1.1").await;
     assert!(answer.starts_with("HTTP/1.1 503") && answer.ends_with("not ready: the engine warms up\n"));
     *served.reason.lock().unwrap() = None;
-    assert!(ask(served.address, "GET /readyz HTTP/1.1").await.starts_with("HTTP/1.1 200"));
+    let answer = ask(served.address, "GET /readyz HTTP/1.1").await;
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.ends_with("ready\nwarning: the disk is nearly full\n")
+    );
 }
 
 #[tokio::test]

@@ -3,13 +3,10 @@
 //! What does not belong here: cameras of the config file. They are kept there.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-
 use crate::camera::{CameraId, CameraSpec};
-use crate::json_file::{Fault, JsonFile};
+use crate::json_file::{Entry, Fault, JsonFile};
 use crate::secret;
 
 use super::Error;
@@ -29,17 +26,14 @@ pub struct Store {
     found: Cameras,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Document {
-    #[serde(rename = "version")]
-    _version: u32,
-    cameras: Vec<CameraSpec>,
-}
+impl Entry for CameraSpec {
+    fn key(&self) -> &str {
+        self.id.as_str()
+    }
 
-#[derive(Serialize)]
-struct Content<'a> {
-    cameras: Vec<&'a CameraSpec>,
+    fn check(&self) -> Result<(), String> {
+        self.validate().map_err(|error| error.to_string())
+    }
 }
 
 impl From<Fault> for Error {
@@ -49,19 +43,16 @@ impl From<Fault> for Error {
 }
 
 impl Store {
-    /// Opens the store in `data_dir`, which is made if it is missing. Blocks on the disk.
+    /// Opens the store in `data_dir`, a folder that is there. Blocks on the disk. What of the file cannot be
+    /// understood is logged and set aside, see [`JsonFile::load`].
     ///
     /// # Errors
-    /// A folder that cannot be made, or a file that cannot be read or understood. Such a file is left as
-    /// it is.
+    /// A file that cannot be read.
     pub fn open(data_dir: &Path) -> Result<Self, Error> {
-        let file = JsonFile::new(data_dir, FILE_NAME, VERSION, "cameras")?;
+        let file = JsonFile::new(data_dir, FILE_NAME, VERSION, "cameras");
         // Written private, it may have been restored from a backup in another way.
         secret::warn_if_shared(file.path());
-        let found = match file.read::<Document>()? {
-            Some(document) => by_id(document.cameras).map_err(|problem| file.misunderstood(&problem))?,
-            None => Cameras::new(),
-        };
+        let found = file.load::<CameraSpec>()?.into_iter().map(|spec| (spec.id.clone(), spec)).collect();
         Ok(Self { file, found })
     }
 
@@ -71,8 +62,8 @@ impl Store {
     }
 
     /// Replaces the file, see [`JsonFile::write`].
-    pub(super) fn write(&self, cameras: &Cameras) -> io::Result<()> {
-        self.file.write(&Content { cameras: cameras.values().collect() })
+    pub(super) fn write(&self, cameras: &Cameras) -> Result<(), Fault> {
+        self.file.write(&cameras.values().collect::<Vec<_>>())
     }
 
     /// The file's path.
@@ -81,22 +72,9 @@ impl Store {
     }
 }
 
-fn by_id(specs: Vec<CameraSpec>) -> Result<Cameras, String> {
-    let mut cameras = Cameras::new();
-    for spec in specs {
-        let id = spec.id.clone();
-        spec.validate().map_err(|error| format!("camera {id} has a bad setting: {error}"))?;
-        if cameras.insert(id.clone(), spec).is_some() {
-            return Err(format!("it has two cameras {id}"));
-        }
-    }
-    Ok(cameras)
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
     use crate::camera::CameraUrl;
@@ -110,47 +88,33 @@ mod tests {
     }
 
     #[test]
-    fn cameras_come_back_with_their_passwords_from_a_private_file() {
+    fn cameras_come_back_with_their_passwords() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("data")).unwrap();
+        let store = Store::open(folder.path()).unwrap();
         assert!(store.found().is_empty());
         store.write(&cameras(&["yard", "street"])).unwrap();
         store.write(&cameras(&["yard", "hall"])).unwrap();
-        let again = Store::open(&folder.path().join("data")).unwrap();
-        assert_eq!(*again.found(), cameras(&["yard", "hall"]));
-        let mode = fs::metadata(again.path()).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-        assert_eq!(fs::read_dir(folder.path().join("data")).unwrap().count(), 1, "nothing else is left");
+        assert_eq!(*Store::open(folder.path()).unwrap().found(), cameras(&["yard", "hall"]));
     }
 
     #[test]
-    fn a_file_that_cannot_be_understood_is_named_and_left_alone() {
-        let two =
-            r#"{"version":1,"cameras":[{"id":"a","url":"test://ball"},{"id":"a","url":"test://ball"}]}"#;
-        for (text, expected) in [
-            ("{\"version\":1,\"cameras\":[", "damaged"),
-            ("", "damaged"),
-            (r#"{"version":2,"cams":7}"#, "version 2"),
-            (r#"{"version":1,"cameras":[{"id":"a","url":"test://ball","max_fps":-1}]}"#, "max_fps"),
-            (two, "two cameras a"),
-        ] {
-            let folder = tempfile::tempdir().unwrap();
-            let path = folder.path().join(FILE_NAME);
-            fs::write(&path, text).unwrap();
-            let error = Store::open(folder.path()).unwrap_err().to_string();
-            assert!(error.contains(expected) && error.contains("cameras.json"), "{error}");
-            assert_eq!(fs::read_to_string(&path).unwrap(), text);
-        }
-    }
-
-    #[test]
-    fn a_failed_write_leaves_the_old_file() {
+    fn one_bad_camera_does_not_cost_the_others() {
+        let camera = |rest: &str| format!(r#"{{"id":"{rest},"url":"test://ball"}}"#);
+        let entries = [
+            camera(r#"a""#),
+            camera(r#"b","max_fps":-1"#),
+            camera(r#"c d""#),
+            camera(r#"e","colour":"red""#),
+            camera(r#"a","name":"again""#),
+            camera(r#"f""#),
+        ];
+        let text = format!(r#"{{"version":1,"cameras":[{}]}}"#, entries.join(","));
         let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE_NAME);
+        fs::write(&path, &text).unwrap();
         let store = Store::open(folder.path()).unwrap();
-        store.write(&cameras(&["yard"])).unwrap();
-        // A folder where the scratch file goes cannot be replaced by a file, not even by root.
-        fs::create_dir(folder.path().join("cameras.json.tmp")).unwrap();
-        store.write(&cameras(&[])).unwrap_err();
-        assert_eq!(*Store::open(folder.path()).unwrap().found(), cameras(&["yard"]));
+        let ids: Vec<_> = store.found().keys().map(CameraId::as_str).collect();
+        assert_eq!((ids, &*store.found()[&CameraId::new("a").unwrap()].name), (vec!["a", "f"], ""));
+        assert_eq!(fs::read_to_string(folder.path().join("cameras.json.unread-1")).unwrap(), text);
     }
 }
