@@ -14,8 +14,9 @@ use crate::auth::{Guard, Role};
 const OPEN: [&str; 1] = ["/grpc.health.v1.Health/"];
 
 /// Calls that change nothing.
-const READ: [&str; 8] = [
+const READ: [&str; 9] = [
     "/centerx.v1.CameraService/GetCamera",
+    "/centerx.v1.CameraService/GetCapacity",
     "/centerx.v1.CameraService/ListCameras",
     "/centerx.v1.DetectionService/Subscribe",
     "/centerx.v1.DetectionService/Detect",

@@ -15,7 +15,7 @@ pub(super) struct Cameras {
     pub(super) backend: Arc<dyn Backend>,
 }
 
-fn camera_id(id: &str) -> Result<CameraId, Status> {
+pub(super) fn camera_id(id: &str) -> Result<CameraId, Status> {
     CameraId::new(id).map_err(|error| invalid("id", error.problem))
 }
 

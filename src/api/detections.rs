@@ -55,7 +55,7 @@ impl Detections {
     }
 }
 
-fn check(request: &v1::DetectRequest) -> Result<(), Status> {
+pub(super) fn check(request: &v1::DetectRequest) -> Result<(), Status> {
     let mut bad = Violations::default();
     if request.image.len() > MAX_PICTURE_BYTES {
         bad.add("image", format!("is larger than {} MiB", MAX_PICTURE_BYTES >> 20));

@@ -14,6 +14,8 @@ mod convert_frames;
 mod cors;
 mod detect_stream;
 mod detections;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod health;
 mod models;
 mod observe;

@@ -55,7 +55,7 @@ impl ModelService for Models {
     }
 }
 
-fn required(fields: &[(&str, &str)]) -> Result<(), Status> {
+pub(super) fn required(fields: &[(&str, &str)]) -> Result<(), Status> {
     let mut bad = Violations::default();
     fields.iter().filter(|(_, value)| value.is_empty()).for_each(|(field, _)| bad.add(*field, "is missing"));
     bad.into_result()

@@ -34,6 +34,36 @@ pub fn errors(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+fn environment_of(from: &Command, mut to: Command) -> Command {
+    for (name, value) in from.get_envs() {
+        match value {
+            Some(value) => to.env(name, value),
+            None => to.env_remove(name),
+        };
+    }
+    to
+}
+
+/// A free port, for this machine alone.
+pub const ANY_PORT: &str = "127.0.0.1:0";
+
+/// `centerx serve` with gRPC at `grpc` and HTTP on a free port, started by `wrapper`. Files of its folder may be
+/// cameras and models.
+pub fn serve(wrapper: &[&str], grpc: &str, data_dir: &Path, arguments: &[&str]) -> Command {
+    let server = centerx(&["serve", "--grpc", grpc, "--http", ANY_PORT]);
+    let mut command = match wrapper.split_first() {
+        None => centerx(&[]),
+        Some((program, rest)) => {
+            let mut wrapped = environment_of(&server, Command::new(program));
+            wrapped.args(rest).arg(server.get_program());
+            wrapped
+        }
+    };
+    command.args(server.get_args());
+    command.arg("--data-dir").arg(data_dir).arg("--allow").arg(data_dir).args(arguments);
+    command
+}
+
 /// Servers take turns: each uses every core, and some tests look at the clock.
 static ALONE: Mutex<()> = Mutex::new(());
 
@@ -60,25 +90,29 @@ impl ServerProcess {
 
     /// As [`ServerProcess::start`], with these variables in its environment.
     pub fn start_in(data_dir: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
-        Self::start_with("127.0.0.1:0", data_dir, arguments, environment)
+        Self::start_wrapped(&[], data_dir, arguments, environment)
     }
 
     /// As [`ServerProcess::start`], with gRPC at this address.
     pub fn start_at(grpc: &str, data_dir: &Path, arguments: &[&str]) -> Self {
-        Self::start_with(grpc, data_dir, arguments, &[])
+        Self::start_as(serve(&[], grpc, data_dir, arguments))
     }
 
-    fn start_with(grpc: &str, data_dir: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+    /// As [`ServerProcess::start_in`], by a command that becomes what its last arguments say, such as `env`.
+    pub fn start_wrapped(
+        wrapper: &[&str],
+        data_dir: &Path,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let mut command = serve(wrapper, ANY_PORT, data_dir, arguments);
+        command.envs(environment.iter().copied());
+        Self::start_as(command)
+    }
+
+    fn start_as(mut command: Command) -> Self {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let begin = Instant::now();
-        let mut command = centerx(&["serve", "--grpc", grpc, "--http", "127.0.0.1:0"]);
-        command
-            .arg("--data-dir")
-            .arg(data_dir)
-            .arg("--allow")
-            .arg(data_dir)
-            .args(arguments)
-            .envs(environment.iter().copied());
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the server starts");
         let stderr = child.stderr.take().expect("piped");
         let (send, lines) = sync_channel(4096);
@@ -147,6 +181,11 @@ impl ServerProcess {
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-s", name, &pid]).status().expect("kill runs").success());
+    }
+
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Waits for the end and returns the exit code and the time it took.

@@ -21,9 +21,11 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let probe = |model: &[u8], batch: usize, size: Size| {
         let model = ModelProto::decode(model).map_err(|error| error.to_string())?;
         let names = model.graph.unwrap_or_default().output.into_iter().filter_map(|value| value.name);
-        let shape = |channels: usize| [batch, channels, size.height / 4, size.width / 4].map(|d| d as i64).to_vec();
+        let shape =
+            |channels: usize| [batch, channels, size.height / 4, size.width / 4].map(|d| d as i64).to_vec();
         let channels = [3, 2, 2, 34, 17, 2];
-        let probed = |(name, channels)| Probed { name, element: 1, shape: shape(channels), least: 0.0, greatest: 1.0 };
+        let probed =
+            |(name, channels)| Probed { name, element: 1, shape: shape(channels), least: 0.0, greatest: 1.0 };
         Ok(names.zip(channels).map(probed).collect())
     };
     if let Ok(made) = import(bytes, Path::new("fuzzed.onnx"), &options, &probe) {
