@@ -104,6 +104,25 @@ fn a_video_gives_a_summary_and_an_annotated_copy_that_can_be_read_again() {
 }
 
 #[test]
+fn a_copy_that_was_cut_short_does_not_pass_for_a_whole_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("boxes.mp4");
+    let video = sample("vtest.avi");
+    let arguments = ["detect", "--json", video.to_str().unwrap(), "--output", copy.to_str().unwrap()];
+    let mut child = process::centerx(&arguments).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.by_ref().take(3).all(|line| line.is_ok()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let left: Vec<_> = folder.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["boxes.mp4.part"]);
+    // The next one is in nobody's way.
+    let output = run(&[&arguments[..], &["--frames", "2"]].concat());
+    assert!(output.status.success() && copy.is_file(), "{}", errors(&output));
+    assert!(!folder.path().join("boxes.mp4.part").exists());
+}
+
+#[test]
 fn a_reader_that_has_seen_enough_is_no_failure() {
     let video = sample("vtest.avi");
     let mut command = process::centerx(&["detect", "--json", "--frames", "500", video.to_str().unwrap()]);

@@ -109,10 +109,12 @@ impl Home {
             fs::create_dir(folder).map_err(HomeError::io("create", folder))?;
         }
         fill(&content, &scraps)?;
+        sync(&content).map_err(HomeError::io("write", &content))?;
         if target.is_dir() {
             fs::rename(target, &old).map_err(HomeError::io("replace", target))?;
         }
         fs::rename(&content, target).map_err(HomeError::io("create", target))?;
+        File::open(parent).and_then(|parent| parent.sync_all()).map_err(HomeError::io("write", parent))?;
         Ok(())
     }
 
@@ -149,6 +151,20 @@ impl Home {
             Err(TryLockError::Error(cause)) => Err(HomeError::io("lock", &path)(cause)),
         }
     }
+}
+
+/// Brings a folder with all in it to the disk. Without, a power cut soon after would leave files that are empty
+/// under the names of whole ones, and nothing would fetch them again.
+fn sync(folder: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync(&entry.path())?;
+        } else if entry.file_type()?.is_file() {
+            File::open(entry.path())?.sync_all()?;
+        }
+    }
+    File::open(folder)?.sync_all()
 }
 
 /// Removes what an interrupted process left behind. The caller holds the lock, so nobody is at work there.

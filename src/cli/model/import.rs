@@ -298,6 +298,8 @@ fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let for_all = std::os::unix::fs::PermissionsExt::from_mode(0o666);
     let mut file = tempfile::Builder::new().permissions(for_all).tempfile_in(folder).with_context(fail)?;
     std::io::Write::write_all(&mut file, bytes).with_context(fail)?;
+    // A power cut soon after must not leave an empty file under its name.
+    file.as_file().sync_all().with_context(fail)?;
     file.persist(path).with_context(fail)?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 //!
 //! For looking at files; a file watched as a camera is paced in real time by `sources`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gstreamer as gst;
@@ -148,9 +148,12 @@ impl Drop for ClipReader {
     }
 }
 
-/// Writes an MP4 file, H.264.
+/// Writes an MP4 file, H.264. It has its name once it is complete: until then, and if it never is because the
+/// process is killed, it is `NAME.part`, which nothing can play.
 #[derive(Debug)]
 pub struct ClipWriter {
+    path: PathBuf,
+    part: PathBuf,
     pipeline: gst::Pipeline,
     source: gst_app::AppSrc,
     info: gst_video::VideoInfo,
@@ -174,7 +177,8 @@ impl ClipWriter {
         encoder.set_property_from_str("speed-preset", "veryfast");
         encoder.set_property_from_str("pass", "qual");
         encoder.set_property("quantizer", 20u32);
-        file.set_property("location", path);
+        let part = part_of(path);
+        file.set_property("location", &part);
         let source = gst_app::AppSrc::builder()
             .caps(&info.to_caps().map_err(write)?)
             .format(gst::Format::Time)
@@ -186,11 +190,11 @@ impl ClipWriter {
         pipeline.add_many(row).and_then(|()| gst::Element::link_many(row)).map_err(write)?;
         if pipeline.set_state(gst::State::Playing).is_err() {
             let cause =
-                posted_error(&pipeline).unwrap_or_else(|| format!("{} cannot be created", path.display()));
+                posted_error(&pipeline).unwrap_or_else(|| format!("{} cannot be created", part.display()));
             let _ = pipeline.set_state(gst::State::Null);
             return Err(ClipError::Write(cause));
         }
-        Ok(Self { pipeline, source, info, frames: 0 })
+        Ok(Self { path: path.to_owned(), part, pipeline, source, info, frames: 0 })
     }
 
     /// The frames' width and height in pixels.
@@ -235,10 +239,19 @@ impl ClipWriter {
         let bus = self.pipeline.bus().ok_or_else(|| told("the pipeline has no bus"))?;
         let message = bus.timed_pop_filtered(PATIENCE, &[gst::MessageType::Eos, gst::MessageType::Error]);
         match message.as_ref().map(|message| message.view()) {
-            Some(gst::MessageView::Eos(_)) => Ok(()),
+            Some(gst::MessageView::Eos(_)) => self.complete().map_err(|error| told(&error.to_string())),
             Some(gst::MessageView::Error(error)) => Err(told(&error.error().to_string())),
             _ => Err(told("it was not completed within 30 s")),
         }
+    }
+}
+
+impl ClipWriter {
+    /// Gives the file its name.
+    fn complete(&self) -> std::io::Result<()> {
+        // Closes the file.
+        let _ = self.pipeline.set_state(gst::State::Null);
+        if self.part == self.path { Ok(()) } else { std::fs::rename(&self.part, &self.path) }
     }
 }
 
@@ -246,5 +259,15 @@ impl Drop for ClipWriter {
     fn drop(&mut self) {
         // Going down, there is nobody to tell.
         let _ = self.pipeline.set_state(gst::State::Null);
+        if self.part != self.path {
+            // It is there only if the file was not completed.
+            let _ = std::fs::remove_file(&self.part);
+        }
     }
+}
+
+/// Where a file is written until it is complete. A pipe or a device is written directly.
+fn part_of(path: &Path) -> PathBuf {
+    let is_special = std::fs::metadata(path).is_ok_and(|about| !about.is_file());
+    if is_special { path.to_owned() } else { path.with_added_extension("part") }
 }
