@@ -6,9 +6,10 @@
 //! camera -> ingest -> slot (newest wins) -> scheduler -> engine thread -> hub -> subscribers
 //! ```
 //!
-//! Stages know the leaf modules (`camera`, `frame`, `detection`, `ledger`, `data_dir`, `json_file`, `telemetry`)
-//! and not each other; only `app` knows them all. A frame carries a [`ledger::Ticket`], so that at every moment and
-//! for every camera `received = published + dropped by reason + in flight`.
+//! Stages know the leaf modules (`access`, `auth`, `camera`, `frame`, `detection`, `ledger`, `data_dir`,
+//! `json_file`, `secret`, `telemetry`) and not each other; only `app` knows them all. A frame carries a
+//! [`ledger::Ticket`], so that at every moment and for every camera
+//! `received = published + dropped by reason + in flight`.
 
 pub mod access;
 pub mod api;

@@ -7,6 +7,7 @@
 
 mod authorize;
 pub mod backend;
+mod budget;
 mod cameras;
 mod convert_cameras;
 mod convert_detections;

@@ -21,6 +21,7 @@ use tonic_web::GrpcWebLayer;
 
 use super::authorize::authorize;
 use super::backend::Backend;
+use super::budget::{Budget, charge};
 use super::cameras::Cameras;
 use super::detections::{Detections, MAX_MESSAGE_BYTES};
 use super::health::Health;
@@ -157,6 +158,7 @@ impl Server {
         Ok(self
             .routes()?
             .into_axum_router()
+            .layer(middleware::from_fn_with_state(Budget::new(), charge))
             .layer(middleware::from_fn_with_state(self.guard.clone(), authorize))
             .layer(middleware::from_fn_with_state(observer, observe))
             .layer(GrpcWebLayer::new())

@@ -80,13 +80,9 @@ impl Config {
     /// # Errors
     /// What is wrong, the setting, and the cure.
     pub fn validate(&self, listeners: &[(&str, SocketAddr)]) -> Result<(), String> {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         for (index, token) in self.tokens.iter().enumerate() {
             let name = &token.name;
-            if name.is_empty() || name.len() > 64 || !name.chars().all(allowed) {
-                let shown: String = name.chars().take(64).collect();
-                return Err(format!("token name: {shown:?} is not 1 to 64 letters, digits, '-', '_' or '.'"));
-            }
+            check_name(name)?;
             if let Some(other) =
                 self.tokens[..index].iter().find(|t| t.name == *name || t.sha256 == token.sha256)
             {
@@ -109,6 +105,19 @@ impl Config {
             },
         }
     }
+}
+
+/// Checks the name of a token: 1 to 64 letters, digits, `-`, `_` and `.`.
+///
+/// # Errors
+/// What would do.
+pub fn check_name(name: &str) -> Result<(), String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || name.len() > 64 || !name.chars().all(allowed) {
+        let shown: String = name.chars().take(64).collect();
+        return Err(format!("token name: {shown:?} is not 1 to 64 letters, digits, '-', '_' or '.'"));
+    }
+    Ok(())
 }
 
 /// Whether only this machine reaches the address.

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Subcommand;
 
-use super::output;
-use crate::auth::{Role, Token};
+use super::{UsageError, output};
+use crate::auth::{Role, Token, check_name};
 
 /// Make tokens for the server's clients.
 #[derive(Debug, clap::Args)]
@@ -44,6 +44,7 @@ impl Args {
     /// A system without randomness, or a file that cannot be made.
     pub fn run(self) -> anyhow::Result<()> {
         let Command::New { role, name, output } = self.command;
+        check_name(&name).map_err(UsageError)?;
         let token = Token::new().context("the system gives no randomness")?;
         match output {
             Some(path) => write_private(&path, &token)

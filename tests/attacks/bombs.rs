@@ -1,16 +1,20 @@
 //! Small messages that would become large: pictures, compressed and nested messages, endless lists.
 
+use std::convert::Infallible;
 use std::io::{Cursor, Write as _};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use centerx::api::v1::camera_service_client::CameraServiceClient;
+use centerx::api::v1::detect_stream_request::Message;
 use centerx::api::v1::detection_service_client::DetectionServiceClient;
 use centerx::api::v1::{
-    AddCameraRequest, Camera, DetectRequest, DetectResponse, ListCamerasRequest, SubscribeRequest,
+    AddCameraRequest, Camera, DetectRequest, DetectResponse, DetectStreamOptions, DetectStreamRequest,
+    ListCamerasRequest, SubscribeRequest,
 };
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
+use futures_util::StreamExt as _;
 use image::{DynamicImage, ImageFormat};
 use tonic::codegen::Service as _;
 use tonic::codegen::http::Request;
@@ -273,6 +277,50 @@ async fn endless_lists_and_texts_are_refused() {
     }
     // The lists of those that are read at the same moment, one a thread, and the messages of the others.
     target.assert_survived(MOST).await;
+}
+
+/// A stream's first message, with a list that grows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_of_endless_options_is_refused() {
+    let target = Target::new(&[]).await;
+    let options = DetectStreamOptions { classes: vec![String::new(); 6_000_000], ..Default::default() };
+    let first = DetectStreamRequest { message: Some(Message::Options(options)) };
+    let streams = (0..8).map(|_| {
+        let (mut client, first) = (target.detections(), first.clone());
+        async move {
+            client.detect_stream(futures_util::stream::iter([first])).await?.into_inner().message().await
+        }
+    });
+    for outcome in futures_util::future::join_all(streams).await {
+        assert_eq!(outcome.unwrap_err().code(), Code::InvalidArgument);
+    }
+    target.assert_survived(MOST).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_never_become_complete_have_a_budget() {
+    let target = Target::new(&[]).await;
+    // 16 MiB are announced, 12 sent, and then nothing for ever.
+    let calls = (0..64).map(|_| async {
+        let head = [&[0][..], &(16_u32 << 20).to_be_bytes()].concat();
+        let pieces = [head].into_iter().chain((0..12).map(|_| vec![0x0a; MIB as usize]));
+        let body = futures_util::stream::iter(pieces.map(Ok::<_, Infallible>))
+            .chain(futures_util::stream::pending());
+        let request = Request::post(format!("http://{}{DETECT}", target.server.grpc))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .body(tonic::body::Body::new(axum::body::Body::from_stream(body)))
+            .unwrap();
+        let mut channel = connect(target.server.grpc).await;
+        std::future::poll_fn(|cx| channel.poll_ready(cx)).await.unwrap();
+        let answer = channel.call(request).await.unwrap();
+        answer.headers().get("grpc-status").map(|status| Code::from_bytes(status.as_bytes()))
+    });
+    // Those that are refused answer; the others wait for what does not come, until they are let go.
+    let refused = futures_util::stream::iter(calls).buffer_unordered(64).take(40);
+    let codes: Vec<_> = tokio::time::timeout(Duration::from_secs(20), refused.collect()).await.unwrap();
+    assert!(codes.iter().all(|code| *code == Some(Code::ResourceExhausted)), "{codes:?}");
+    target.assert_survived(600 * MIB).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -224,7 +224,8 @@ async fn kills_at_any_moment_lose_nothing_that_was_answered() {
     println!("CENTERX_SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let (models, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let arguments = ["--model", &quick_model(models.path())];
+    let folder = models.path().display().to_string();
+    let arguments = ["--model", &quick_model(models.path()), "--allow", &folder];
     let sources =
         ["day", "night"].map(|name| Tiny::new(name, &["person"]).write(models.path()).display().to_string());
 

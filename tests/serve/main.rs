@@ -22,6 +22,7 @@ use centerx::api::v1::{
 use tokio::time::timeout;
 use tonic::transport::Channel;
 
+mod access;
 mod cameras;
 mod detections;
 #[path = "../support/files.rs"]
