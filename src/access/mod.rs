@@ -6,7 +6,7 @@
 //!
 //! What does not belong here: who may call at all (`auth`).
 
-use std::net::{IpAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -161,7 +161,12 @@ impl Policy {
     }
 
     fn is_denied(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
+        let address = match address.to_canonical() {
+            // A connection to no address in particular ends at this machine.
+            IpAddr::V4(address) if address.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(address) if address.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            address => address,
+        };
         self.0.denied.iter().any(|network| network.contains(&address))
     }
 }

@@ -108,6 +108,9 @@ fn names_are_looked_up_when_a_camera_is_opened() {
     let camera = url("rtsp://localhost/x");
     policy.check_url(&camera).unwrap();
     assert!(policy.resolve(&camera).unwrap_err().problem.contains("denied_networks"));
+    for itself in ["http://0.0.0.0/x", "rtsp://0/x", "http://[::]/x"] {
+        assert!(policy.check_url(&url(itself)).unwrap_err().problem.contains("denied_networks"), "{itself}");
+    }
     policy.resolve(&url("rtsp://no-such-host.invalid/x")).unwrap();
 }
 

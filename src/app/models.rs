@@ -99,7 +99,7 @@ impl Loader {
         }
         let is_path =
             source.contains('/') || path.extension().is_some_and(|end| end.eq_ignore_ascii_case("onnx"));
-        if is_path || path.exists() {
+        if is_path || path.is_file() {
             self.policy.check_model(path).map_err(anyhow::Error::msg)?;
         }
         Ok(model::zoo::resolve(source)?)
