@@ -33,11 +33,16 @@ impl WatchedDir {
     /// # Errors
     /// A metric registered twice.
     pub async fn new(held: DataDir, registry: &Registry) -> prometheus::Result<Self> {
-        let free = IntGauge::new("centerx_data_dir_free_bytes", "Room on the disk of the data directory.")?;
+        let free = IntGauge::new(
+            "centerx_data_dir_free_bytes",
+            "Room on the disk of the data directory; -1 if unknown.",
+        )?;
         let unread = IntGauge::new(
             "centerx_data_dir_unread_files",
             "Files of the data directory that were set aside because they could not be read whole.",
         )?;
+        // Until it is known.
+        free.set(-1);
         registry.register(Box::new(free.clone()))?;
         registry.register(Box::new(unread.clone()))?;
         let seen = Arc::new(Seen { path: held.path().to_owned(), free, unread });

@@ -57,7 +57,9 @@ impl CameraUrl {
             })?
         } else {
             let path = std::path::absolute(text).map_err(|error| bad(error.to_string()))?;
-            Url::from_file_path(path).map_err(|()| bad("is not a path".into()))?
+            let url = Url::from_file_path(path).map_err(|()| bad("is not a path".into()))?;
+            // Read as the store will read it after a restart: without `..`, which no URL keeps.
+            Url::parse(url.as_str()).map_err(|error| bad(error.to_string()))?
         };
         let kind = match url.scheme() {
             "rtsp" | "rtsps" => SourceKind::Rtsp,
@@ -189,6 +191,16 @@ mod tests {
     #[test]
     fn a_bare_path_is_a_file() {
         assert_eq!(CameraUrl::parse("clips/yard.mp4").unwrap().kind(), SourceKind::File);
+    }
+
+    #[test]
+    fn an_address_is_the_same_once_it_was_written_and_read_again() {
+        for text in
+            ["clips/../yard.mp4", "/a/./b/../c.mp4", "/C|/x", "/%2e%2e/a b", "rtsp://u:p@h:554/a/../b?q#f"]
+        {
+            let url = CameraUrl::parse(text).unwrap();
+            assert_eq!(CameraUrl::parse(url.expose().as_str()).unwrap(), url, "{text}");
+        }
     }
 
     #[test]

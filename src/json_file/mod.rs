@@ -151,7 +151,12 @@ impl<D: Disk> JsonFile<D> {
     fn link_or_copy(&self, aside: &Path) -> io::Result<()> {
         match self.disk.link(&self.path, aside) {
             Err(error) if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::PermissionDenied) => {
-                self.disk.create(aside, &self.disk.read(&self.path)?)
+                let copied = self.disk.create(aside, &self.disk.read(&self.path)?);
+                if copied.as_ref().is_err_and(|error| error.kind() != ErrorKind::AlreadyExists) {
+                    // Half a copy is none.
+                    let _ = self.disk.remove(aside);
+                }
+                copied
             }
             done => done,
         }
