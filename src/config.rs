@@ -1,12 +1,14 @@
 //! The server's settings: each stage's own, put together, read from one TOML file.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use toml::Spanned;
 
 use crate::camera::{self, CameraId, CameraSpec};
+use crate::listen::tls;
 use crate::{access, api, auth, engine, http, ingest, publisher};
 
 /// Why the settings cannot be used. Every message names the place, the cause and the cure.
@@ -199,8 +201,13 @@ impl Config {
         if let Err(problem) = self.ingest.validate() {
             return Err(self.invalid(None, format!("[ingest] {problem}")));
         }
-        let listeners = [("[grpc] listen", self.grpc.listen), ("[http] listen", self.http.listen)];
-        if let Err(problem) = self.auth.validate(&listeners) {
+        if let Err(problem) = self.grpc.validate() {
+            return Err(self.invalid(None, format!("[grpc] {problem}")));
+        }
+        if let Err(problem) = self.http.limits().validate() {
+            return Err(self.invalid(None, format!("[http] {problem}")));
+        }
+        if let Err(problem) = self.auth.validate(&self.open_listeners()) {
             return Err(self.invalid(None, format!("[auth] {problem}")));
         }
         if let Err(problem) = self.access.validate() {
@@ -218,6 +225,16 @@ impl Config {
             }
         }
         self.validate_cameras(&models)
+    }
+
+    /// The settings' names and the addresses of what listens without asking for a client's certificate.
+    fn open_listeners(&self) -> Vec<(&'static str, SocketAddr)> {
+        let all = [
+            ("[grpc] listen", self.grpc.listen, &self.grpc.tls),
+            ("[http] listen", self.http.listen, &self.http.tls),
+        ];
+        let open = all.into_iter().filter(|(_, _, tls)| !tls.as_ref().is_some_and(tls::Config::asks_for_certificates));
+        open.map(|(setting, address, _)| (setting, address)).collect()
     }
 
     fn validate_cameras(&self, models: &HashMap<&String, ()>) -> Result<(), ConfigError> {
@@ -324,6 +341,8 @@ mod tests {
         assert_eq!(config.http, defaults.http);
         assert_eq!(config.engine, defaults.engine);
         assert_eq!((config.grpc.listen, config.grpc.drain), (defaults.grpc.listen, defaults.grpc.drain));
+        assert_eq!(config.grpc.limits(), defaults.grpc.limits());
+        assert_eq!((config.grpc.keep_alive, config.grpc.tls), (defaults.grpc.keep_alive, defaults.grpc.tls));
         assert_eq!(config.shutdown_timeout, defaults.shutdown_timeout);
         assert_eq!((config.min_score, config.max_age), (defaults.min_score, defaults.max_age));
     }
@@ -425,6 +444,9 @@ mod tests {
         assert!(error("[engine]\nlanes = 100000\n").contains("lanes"));
         assert!(error("[engine]\nhang_timeout = \"0s\"\n").contains("[engine] hang_timeout"));
         assert!(error("[engine]\nmax_hung = 0\n").contains("max_hung"));
+        assert!(error("[grpc]\nconnections = 1\n").contains("[grpc] connections"));
+        assert!(error("[grpc]\nkeep_alive = \"0s\"\n").contains("[grpc] keep_alive"));
+        assert!(error("[http]\nfirst_request_timeout = \"0s\"\n").contains("[http] first_request_timeout"));
         assert!(error("[ingest]\nstall_timeout = \"0s\"\n").contains("stall_timeout"));
         assert!(error("[[camera]]\nid = \"a\"\nurl = \"test://ball\"\nmax_fps = 0\n").contains("max_fps"));
         assert!(error("max_age = \"0s\"").contains("from 1 ms to 1 h"));

@@ -30,6 +30,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::listen::places::Limits;
+use crate::listen::tls;
+
 pub use health::Health;
 pub use observe::Metrics;
 pub use server::{ServeError, Server, bind};
@@ -67,6 +70,21 @@ pub struct Config {
     /// Origins of web pages that may use this server, such as `https://cameras.example`; `*` is all of them.
     /// Pages of this machine may in any case.
     pub web_origins: Vec<String>,
+    /// Connections at a time.
+    pub connections: usize,
+    /// Connections at a time from one address.
+    pub connections_per_peer: usize,
+    /// From a connection to its HTTP/2 greeting or the end of its first request's head, TLS included.
+    #[serde(with = "humantime_serde")]
+    pub first_request_timeout: Duration,
+    /// A connection without a call for so long is closed; clients open another with their next call.
+    #[serde(with = "humantime_serde")]
+    pub idle_timeout: Duration,
+    /// A connection that is silent this long is asked whether it lives, and has as long to answer.
+    #[serde(with = "humantime_serde")]
+    pub keep_alive: Duration,
+    /// The certificate, for https.
+    pub tls: Option<tls::Config>,
 }
 
 impl Default for Config {
@@ -83,6 +101,36 @@ impl Default for Config {
             // One a lane of a small machine, one in the slot, one in the decoder.
             stream_window: NonZeroUsize::MIN.saturating_add(3),
             web_origins: Vec::new(),
+            connections: 4096,
+            // Proxies bring many clients from one address.
+            connections_per_peer: 1024,
+            first_request_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(600),
+            keep_alive: Duration::from_secs(20),
+            tls: None,
         }
+    }
+}
+
+impl Config {
+    /// Who may hold a connection.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            connections: self.connections,
+            per_peer: self.connections_per_peer,
+            first_request: self.first_request_timeout,
+            idle: self.idle_timeout,
+        }
+    }
+
+    /// Checks what parsing alone does not.
+    ///
+    /// # Errors
+    /// The first value that cannot be accepted, and what would be right.
+    pub fn validate(&self) -> Result<(), String> {
+        if self.keep_alive < Duration::from_secs(1) {
+            return Err(format!("keep_alive = {:?} asks too often: 1s at least", self.keep_alive));
+        }
+        self.limits().validate()
     }
 }

@@ -112,18 +112,38 @@ fn method_paths(descriptors: &[u8]) -> Vec<String> {
 /// Runs one call. The time limit covers the request's arrival and the beginning of its answer, not a stream.
 pub(super) async fn observe(State(observer): State<Observer>, request: Request, next: Next) -> Response {
     let mut call = observer.begin(request.uri().path());
+    let limit = client_timeout(request.headers()).map_or(observer.timeout, |time| time.min(observer.timeout));
     // A connection carries many calls: one that panics is not to end the others.
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
-    let response = match tokio::time::timeout(observer.timeout, answer).await {
+    let response = match tokio::time::timeout(limit, answer).await {
         Ok(Ok(response)) => response,
         Ok(Err(_)) => panicked().into_http(),
         Err(_) => {
-            let seconds = observer.timeout.as_secs_f32();
+            let seconds = limit.as_secs_f32();
             Status::deadline_exceeded(format!("no answer within {seconds} s")).into_http()
         }
     };
     call.read(response.headers());
     response.map(|body| Body::new(Observed { body, call }))
+}
+
+/// The time that the client gives the call, at most eight digits and a unit (gRPC over HTTP/2, "Timeout").
+fn client_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if !(1..=8).contains(&digits.len()) || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    let count: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(count * 3600),
+        "M" => Duration::from_secs(count * 60),
+        "S" => Duration::from_secs(count),
+        "m" => Duration::from_millis(count),
+        "u" => Duration::from_micros(count),
+        "n" => Duration::from_nanos(count),
+        _ => return None,
+    })
 }
 
 /// How a call ends that met a fault of ours; the panic itself is in the log.
@@ -211,5 +231,26 @@ fn code_name(code: Code) -> &'static str {
         Code::Unavailable => "UNAVAILABLE",
         Code::DataLoss => "DATA_LOSS",
         Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_gives_its_time_as_digits_and_unit() {
+        let read = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-timeout", text.parse().unwrap());
+            client_timeout(&headers)
+        };
+        assert_eq!(read("1S"), Some(Duration::from_secs(1)));
+        assert_eq!(read("99999999H"), Some(Duration::from_secs(99_999_999 * 3600)));
+        assert_eq!((read("250m"), read("7u")), (Some(Duration::from_millis(250)), Some(Duration::from_micros(7))));
+        for bad in ["", "S", "1", "-1S", "+1S", "123456789S", "1 S", "1s"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+        assert_eq!(client_timeout(&HeaderMap::new()), None);
     }
 }

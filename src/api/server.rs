@@ -1,16 +1,17 @@
 //! The server around the services: the listening socket, the layers, the shutdown.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::{ConnectInfo, Request};
 use axum::{Router, middleware};
-use futures_util::stream;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
+use tonic::transport::server::TcpConnectInfo;
 use tonic_health::pb::FILE_DESCRIPTOR_SET as HEALTH_DESCRIPTORS;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::HealthService;
@@ -32,10 +33,8 @@ use super::v1::detection_service_server::DetectionServiceServer;
 use super::v1::model_service_server::ModelServiceServer;
 use super::{Config, DESCRIPTORS, cors};
 use crate::auth::{self, Guard};
-use crate::listen::{self, ListenError};
+use crate::listen::{Http2, ListenError, Listener, Protocol, Setup};
 
-/// A connection that is silent this long is asked whether it lives, and has as long to answer.
-const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// Calls on one connection at a time: a proxy may carry a thousand subscribers in one.
 const MAX_STREAMS: u32 = 2000;
 /// Bytes of one call that may wait to be read.
@@ -54,17 +53,21 @@ pub enum ServeError {
     /// The compiled-in protos cannot be told by reflection: a fault of the build.
     #[error("the protos in this binary are damaged, build it again: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
-    /// The transport failed.
-    #[error("the gRPC server failed: {0}; restart it")]
-    Transport(#[from] tonic::transport::Error),
 }
 
 /// Listens as the settings say; port 0 takes a free one.
 ///
 /// # Errors
-/// An address that cannot be listened on, with the cure.
-pub async fn bind(config: &Config) -> Result<TcpListener, ListenError> {
-    listen::bind("gRPC", config.listen).await
+/// An address that cannot be listened on, a certificate that cannot be used, with the cure.
+pub async fn bind(config: &Config) -> Result<Listener, ListenError> {
+    let protocol = Protocol::Http2(Http2 {
+        keep_alive: config.keep_alive,
+        calls: MAX_STREAMS,
+        call_buffer: CALL_BUFFER,
+        connection_buffer: CONNECTION_BUFFER,
+    });
+    let (address, limits, tls) = (config.listen, config.limits(), config.tls.clone());
+    Listener::open(Setup { what: "gRPC", label: "grpc", address, limits, tls, protocol }).await
 }
 
 /// The services over a backend, ready to be served.
@@ -106,42 +109,35 @@ impl Server {
     /// See [`ServeError`].
     pub async fn serve(
         self,
-        listener: TcpListener,
+        listener: Listener,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), ServeError> {
         self.warn_if_open(&listener);
         self.health.refresh().await;
         let router = self.router()?;
         let stop = CancellationToken::new();
-        let server = transport().serve_with_incoming_shutdown(
-            router,
-            stream::unfold(listener, |listener| async {
-                Some((Ok::<_, Infallible>(listen::accept(&listener).await), listener))
-            }),
-            stop.cancelled(),
-        );
-        tokio::pin!(server);
+        let mut server = pin!(listener.serve(router, stop.cancelled()));
         tokio::select! {
-            ended = &mut server => return Ok(ended?),
+            () = &mut server => return Ok(()),
             () = self.health.follow() => {}
             () = shutdown => {}
         }
         stop.cancel();
         self.stopping.cancel();
         self.health.close().await;
-        if let Ok(ended) = tokio::time::timeout(self.config.drain, &mut server).await {
-            return Ok(ended?);
+        if tokio::time::timeout(self.config.drain, &mut server).await.is_err() {
+            self.cut.cancel();
+            // Connections that are still open after this belong to clients that do not read.
+            let _ = tokio::time::timeout(FLUSH, server).await;
         }
-        self.cut.cancel();
-        // Connections that are still open after this belong to clients that do not read.
-        tokio::time::timeout(FLUSH, server).await.unwrap_or(Ok(()))?;
         Ok(())
     }
 
-    fn warn_if_open(&self, listener: &TcpListener) {
+    fn warn_if_open(&self, listener: &Listener) {
         if let Ok(address) = listener.local_addr()
             && self.guard.is_open()
             && !auth::is_loopback(&address)
+            && !listener.asks_for_certificates()
         {
             tracing::warn!(
                 "gRPC on {address} asks for no token: whoever reaches it can watch and change the cameras"
@@ -162,7 +158,8 @@ impl Server {
             .layer(middleware::from_fn_with_state(self.guard.clone(), authorize))
             .layer(middleware::from_fn_with_state(observer, observe))
             .layer(GrpcWebLayer::new())
-            .layer(cors::layer(&self.config.web_origins)))
+            .layer(cors::layer(&self.config.web_origins))
+            .layer(middleware::map_request(tell_peer)))
     }
 
     fn routes(&self) -> Result<Routes, ServeError> {
@@ -203,12 +200,9 @@ impl fmt::Debug for Server {
     }
 }
 
-fn transport() -> tonic::transport::Server {
-    tonic::transport::Server::builder()
-        .accept_http1(true) // grpc-web from browsers
-        .http2_keepalive_interval(Some(KEEP_ALIVE))
-        .http2_keepalive_timeout(Some(KEEP_ALIVE))
-        .max_concurrent_streams(MAX_STREAMS)
-        .initial_stream_window_size(CALL_BUFFER)
-        .initial_connection_window_size(CONNECTION_BUFFER)
+/// Lets the services know who calls, in the way that tonic's `Request::remote_addr` reads.
+async fn tell_peer(mut request: Request) -> Request {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
+    request.extensions_mut().insert(TcpConnectInfo { local_addr: None, remote_addr: peer });
+    request
 }

@@ -88,6 +88,8 @@ impl App {
         let grpc = api::bind(&config.grpc).await?;
         let http = http::bind(&config.http).await?;
         let (grpc_address, http_address) = (grpc.local_addr()?, http.local_addr()?);
+        grpc.register(&registry)?;
+        http.register(&registry)?;
 
         let path = config.data_dir.clone();
         let held = tokio::task::spawn_blocking(move || DataDir::open(&path)).await??;

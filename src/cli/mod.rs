@@ -17,11 +17,13 @@ use crate::model::runtime::RuntimeError;
 use crate::telemetry::{self, LogFormat};
 
 pub mod bench;
+mod connect;
 mod credentials;
 pub mod detect;
 pub mod eval;
 mod memory;
 pub mod model;
+mod open_files;
 mod output;
 mod progress;
 pub mod runtime;
@@ -139,8 +141,8 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
             return ExitCode::from(2);
         } else if is_setup(cause) {
             return ExitCode::from(3);
-        } else if cause.is::<ListenError>() {
-            return ExitCode::from(4);
+        } else if let Some(error) = cause.downcast_ref::<ListenError>() {
+            return ExitCode::from(if error.is_of_settings() { 2 } else { 4 });
         } else if cause.is::<DataDirError>() {
             return ExitCode::from(5);
         }

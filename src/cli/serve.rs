@@ -10,8 +10,9 @@ use crate::app::jobs::Interest;
 use crate::app::{App, models};
 use crate::camera::{CameraId, CameraSpec, CameraUrl};
 use crate::config::{Config, ConfigError, ModelConfig};
+use crate::listen::tls;
 
-use super::{UsageError, memory, output, systemd};
+use super::{UsageError, memory, open_files, output, systemd};
 
 /// Exit code after a second signal.
 const INTERRUPTED: i32 = 130;
@@ -61,6 +62,7 @@ impl Args {
         let config = self.config()?;
         if !check {
             memory::hold_thresholds();
+            open_files::allow_many();
         }
         let models = models::load_all(&config)?;
         if check {
@@ -128,6 +130,10 @@ fn check_cameras(config: &Config, models: &[crate::app::LoadedModel]) -> anyhow:
             return Err(ConfigError::into(config.camera_error(&spec.id, problem)));
         }
     }
+    let certificates = [("grpc", &config.grpc.tls), ("http", &config.http.tls)];
+    for (section, files) in certificates.iter().filter_map(|(name, tls)| Some((name, tls.as_ref()?))) {
+        tls::check(files).map_err(|cause| UsageError(format!("[{section}.tls] {cause}")))?;
+    }
     output::line(format_args!("ok: {} camera(s), {} model(s)", config.cameras.len(), models.len()))?;
     Ok(())
 }
@@ -138,10 +144,11 @@ async fn serve(args: Args, config: Config, models: Vec<crate::app::LoadedModel>)
     let mut hangup = signal(SignalKind::hangup())?;
     let begin = std::time::Instant::now();
     let names: Vec<_> = models.iter().map(|m| format!("{} on {}", m.info.name, m.info.engine)).collect();
+    let scheme = if config.http.tls.is_some() { "https" } else { "http" };
     let app = App::start(config, models).await?;
     tracing::info!(
         grpc = %app.grpc_address(),
-        http = %format!("http://{}", app.http_address()),
+        http = %format!("{scheme}://{}", app.http_address()),
         models = names.join(", "),
         cameras = app.server().fleet().list().len(),
         seconds = format!("{:.2}", begin.elapsed().as_secs_f64()),

@@ -4,9 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::time::{Duration, SystemTime};
 
-use anyhow::Context;
 use tokio::time::{Instant, timeout_at};
-use tonic::transport::{Channel, Endpoint};
 
 use crate::api::v1::detection_service_client::DetectionServiceClient;
 use crate::api::v1::model_service_client::ModelServiceClient;
@@ -14,7 +12,7 @@ use crate::api::v1::subscribe_response::Event;
 use crate::api::v1::{
     CameraState, CameraStateChange, Detection, FrameDetections, ListModelsRequest, SubscribeRequest,
 };
-use crate::cli::credentials::{Bearer, TokenArgs};
+use crate::cli::connect::{Connection, ServerArgs};
 use crate::cli::output;
 use crate::detection::Landmark;
 
@@ -27,11 +25,8 @@ const FIRST_DETECTION: Duration = Duration::from_secs(60);
 [x1,y1,x2,y2], and of a \
 model with landmarks how many of them were seen.\n\nExamples:\n  centerx watch --camera yard --class person\n  centerx watch --seconds 10")]
 pub struct Args {
-    /// The server.
-    #[arg(long, default_value = "http://127.0.0.1:50051", value_name = "URL")]
-    server: String,
     #[command(flatten)]
-    token: TokenArgs,
+    server: ServerArgs,
     /// Only this camera; may be repeated.
     #[arg(long = "camera", value_name = "ID")]
     cameras: Vec<String>,
@@ -59,14 +54,8 @@ impl Args {
     }
 
     async fn watch(self) -> anyhow::Result<()> {
-        let bearer = self.token.bearer()?;
-        let endpoint = Endpoint::from_shared(self.server.clone())
-            .with_context(|| {
-                format!("--server: {} is not a URL such as http://127.0.0.1:50051", self.server)
-            })?
-            .connect_timeout(Duration::from_secs(5));
-        let channel =
-            endpoint.connect().await.with_context(|| format!("there is no server at {}", self.server))?;
+        let channel = self.server.connect().await?;
+        let refusal = |status: tonic::Status| refusal(&self.server, &status);
         let request = SubscribeRequest {
             camera_ids: self.cameras.clone(),
             classes: self.classes.clone(),
@@ -74,9 +63,9 @@ impl Args {
         };
         let mut printer = Printer::default();
         if self.landmarks {
-            printer.names = Some(landmark_names(channel.clone(), bearer.clone()).await?);
+            printer.names = Some(landmark_names(channel.clone()).await.map_err(refusal)?);
         }
-        let mut client = DetectionServiceClient::with_interceptor(channel, bearer);
+        let mut client = DetectionServiceClient::new(channel);
         let mut stream = client.subscribe(request).await.map_err(refusal)?.into_inner();
         let mut until = self.seconds.map(|_| Instant::now() + FIRST_DETECTION);
         loop {
@@ -100,15 +89,14 @@ impl Args {
 }
 
 /// The names of each model's landmarks.
-async fn landmark_names(channel: Channel, bearer: Bearer) -> anyhow::Result<HashMap<String, Vec<String>>> {
-    let mut client = ModelServiceClient::with_interceptor(channel, bearer);
-    let listed = client.list_models(ListModelsRequest {}).await;
-    let models = listed.map_err(refusal)?.into_inner().models;
+async fn landmark_names(channel: Connection) -> Result<HashMap<String, Vec<String>>, tonic::Status> {
+    let listed = ModelServiceClient::new(channel).list_models(ListModelsRequest {}).await;
+    let models = listed?.into_inner().models;
     Ok(models.into_iter().map(|model| (model.name, model.landmarks)).collect())
 }
 
-fn refusal(status: tonic::Status) -> anyhow::Error {
-    anyhow::anyhow!("{}: {}", status.code(), status.message())
+fn refusal(server: &ServerArgs, status: &tonic::Status) -> anyhow::Error {
+    anyhow::anyhow!("{}: {}", status.code(), server.refusal(status))
 }
 
 #[derive(Default)]

@@ -4,6 +4,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,24 +14,13 @@ use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use prometheus::{Registry, TextEncoder};
 use serde::Deserialize;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Denied, Guard, Role};
-use crate::listen::{self, ListenError};
-
-/// Connections at a time; more wait to be accepted. A scraper and a few probes need no more.
-const MAX_CONNECTIONS: usize = 256;
-/// For a request's head to arrive, and for the next request on a connection that is kept open.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
-/// For a request's line and headers together.
-const MAX_HEAD_BYTES: usize = 32 * 1024;
+use crate::listen::places::Limits;
+use crate::listen::{ListenError, Listener, Protocol, Setup, tls};
 
 /// The HTTP settings.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -41,11 +31,45 @@ pub struct Config {
     /// On shutdown, answers under way get this long.
     #[serde(with = "humantime_serde")]
     pub drain: Duration,
+    /// Connections at a time.
+    pub connections: usize,
+    /// Connections at a time from one address.
+    pub connections_per_peer: usize,
+    /// From a connection to the end of its first request's head, TLS included.
+    #[serde(with = "humantime_serde")]
+    pub first_request_timeout: Duration,
+    /// A connection without a request for so long is closed.
+    #[serde(with = "humantime_serde")]
+    pub idle_timeout: Duration,
+    /// The certificate, for https.
+    pub tls: Option<tls::Config>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), drain: Duration::from_millis(500) }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            drain: Duration::from_millis(500),
+            // A scraper and a few probes need no more.
+            connections: 256,
+            connections_per_peer: 64,
+            first_request_timeout: Duration::from_secs(10),
+            // Longer than scrapers wait between two scrapes.
+            idle_timeout: Duration::from_secs(75),
+            tls: None,
+        }
+    }
+}
+
+impl Config {
+    /// Who may hold a connection.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            connections: self.connections,
+            per_peer: self.connections_per_peer,
+            first_request: self.first_request_timeout,
+            idle: self.idle_timeout,
+        }
     }
 }
 
@@ -65,9 +89,11 @@ struct Pages {
 /// Listens as the settings say; port 0 takes a free one.
 ///
 /// # Errors
-/// An address that cannot be listened on, with the cure.
-pub async fn bind(config: &Config) -> Result<TcpListener, ListenError> {
-    listen::bind("HTTP", config.listen).await
+/// An address that cannot be listened on, a certificate that cannot be used, with the cure.
+pub async fn bind(config: &Config) -> Result<Listener, ListenError> {
+    let (address, limits, tls) = (config.listen, config.limits(), config.tls.clone());
+    let protocol = Protocol::Http1;
+    Listener::open(Setup { what: "HTTP", label: "http", address, limits, tls, protocol }).await
 }
 
 /// The pages: `/` and `/metrics` for whom `guard` lets in, `/healthz` and `/readyz` for everybody: what looks
@@ -83,44 +109,15 @@ pub fn router(registry: Registry, not_ready: NotReady, warnings: Warnings, guard
 }
 
 /// Answers on `listener` until `shutdown`; then answers under way have `config.drain` to finish.
-pub async fn serve(
-    config: &Config,
-    listener: TcpListener,
-    router: Router,
-    shutdown: impl Future<Output = ()>,
-) {
-    let connections = GracefulShutdown::new();
+pub async fn serve(config: &Config, listener: Listener, router: Router, shutdown: impl Future<Output = ()>) {
+    let stop = CancellationToken::new();
+    let mut serving = pin!(listener.serve(router, stop.cancelled()));
     tokio::select! {
-        () = accept_all(&listener, &router, &connections) => {}
-        () = shutdown => {}
+        () = &mut serving => return,
+        () = shutdown => stop.cancel(),
     }
-    drop(listener);
     // Whoever has not read its answer by then does not want it.
-    let _ = tokio::time::timeout(config.drain, connections.shutdown()).await;
-}
-
-async fn accept_all(listener: &TcpListener, router: &Router, connections: &GracefulShutdown) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-        let connection = connections.watch(connection(listen::accept(listener).await, router.clone()));
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!("an HTTP connection broke: {error}");
-            }
-            drop(place);
-        });
-    }
-}
-
-fn connection(
-    stream: TcpStream,
-    router: Router,
-) -> http1::Connection<TokioIo<TcpStream>, TowerToHyperService<Router>> {
-    http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+    let _ = tokio::time::timeout(config.drain, serving).await;
 }
 
 async fn authorize(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {

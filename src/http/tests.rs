@@ -4,11 +4,13 @@ use std::sync::Mutex;
 
 use prometheus::IntCounter;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::*;
 use crate::auth;
+use crate::listen::MAX_HEAD_BYTES;
 
 struct Served {
     address: SocketAddr,

@@ -139,7 +139,8 @@ impl ServerProcess {
             |name: &str| ready.split_whitespace().find_map(|word| word.strip_prefix(name)).map(str::to_owned);
         server.grpc =
             field("grpc=").and_then(|text| text.parse().ok()).expect("the ready line names the gRPC address");
-        server.http = field("http=http://").and_then(|text| text.parse().ok()).expect("and the HTTP address");
+        let http = field("http=http://").or_else(|| field("http=https://"));
+        server.http = http.and_then(|text| text.parse().ok()).expect("and the HTTP address");
         server
     }
 

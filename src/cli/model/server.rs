@@ -2,33 +2,20 @@
 
 use std::io;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::Context;
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use tonic::Code;
-use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, Endpoint};
 use tonic_types::StatusExt;
 
 use super::table;
 use crate::api::v1::model_service_client::ModelServiceClient;
 use crate::api::v1::{ListModelsRequest, LoadModelRequest, Model, SwapModelRequest, UnloadModelRequest};
-use crate::cli::credentials::{Bearer, TokenArgs};
+use crate::cli::connect::{Connection, ServerArgs};
 use crate::cli::output;
 
 /// SHA-256 digits that tell files apart.
 const SHOWN_DIGITS: usize = 12;
-
-/// The server to talk to.
-#[derive(Debug, Args)]
-pub(super) struct ServerArgs {
-    /// The server.
-    #[arg(long, default_value = "http://127.0.0.1:50051", value_name = "URL")]
-    server: String,
-    #[command(flatten)]
-    token: TokenArgs,
-}
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ServerCommand {
@@ -88,37 +75,29 @@ impl ServerCommand {
         match self {
             Self::Load { name, source, server } => {
                 let source = absolute(source.as_deref().unwrap_or(&name))?;
-                let answer = server.connect().await?.load_model(LoadModelRequest { name, source }).await;
-                print(answer.map_err(Refusal)?.into_inner().model)?;
+                let answer = connect(&server).await?.load_model(LoadModelRequest { name, source }).await;
+                print(answer.map_err(|status| Refusal::new(&server, status))?.into_inner().model)?;
             }
             Self::Swap { name, source, server } => {
                 let source = absolute(&source)?;
-                let answer = server.connect().await?.swap_model(SwapModelRequest { name, source }).await;
-                print(answer.map_err(Refusal)?.into_inner().model)?;
+                let answer = connect(&server).await?.swap_model(SwapModelRequest { name, source }).await;
+                print(answer.map_err(|status| Refusal::new(&server, status))?.into_inner().model)?;
             }
             Self::Unload { name, server } => {
                 let request = UnloadModelRequest { name };
-                server.connect().await?.unload_model(request).await.map_err(Refusal)?;
+                connect(&server).await?.unload_model(request).await.map_err(|status| Refusal::new(&server, status))?;
             }
             Self::Running { server } => {
-                let answer = server.connect().await?.list_models(ListModelsRequest {}).await;
-                print(answer.map_err(Refusal)?.into_inner().models)?;
+                let answer = connect(&server).await?.list_models(ListModelsRequest {}).await;
+                print(answer.map_err(|status| Refusal::new(&server, status))?.into_inner().models)?;
             }
         }
         Ok(())
     }
 }
 
-impl ServerArgs {
-    async fn connect(&self) -> anyhow::Result<ModelServiceClient<InterceptedService<Channel, Bearer>>> {
-        let bearer = self.token.bearer()?;
-        let server = &self.server;
-        let endpoint = Endpoint::from_shared(server.clone())
-            .with_context(|| format!("--server: {server} is not a URL such as http://127.0.0.1:50051"))?
-            .connect_timeout(Duration::from_secs(5));
-        let channel = endpoint.connect().await.with_context(|| format!("there is no server at {server}"))?;
-        Ok(ModelServiceClient::with_interceptor(channel, bearer))
-    }
+async fn connect(server: &ServerArgs) -> anyhow::Result<ModelServiceClient<Connection>> {
+    Ok(ModelServiceClient::new(server.connect().await?))
 }
 
 /// A path as the server, which runs in another folder, can use it; the name of a model as it is.
@@ -136,22 +115,29 @@ fn absolute(source: &str) -> anyhow::Result<String> {
     })
 }
 
-/// The server said no.
+/// The server said no, or could not be talked to.
 #[derive(Debug, thiserror::Error)]
-#[error("{}", .0.message())]
-pub(in crate::cli) struct Refusal(tonic::Status);
+#[error("{words}")]
+pub(in crate::cli) struct Refusal {
+    words: String,
+    status: tonic::Status,
+}
 
 impl Refusal {
+    fn new(server: &ServerArgs, status: tonic::Status) -> Self {
+        Self { words: server.refusal(&status), status }
+    }
+
     /// Whether it said so because the file is no model that runs.
     pub(in crate::cli) fn is_of_source(&self) -> bool {
-        let details = self.0.get_details_bad_request();
+        let details = self.status.get_details_bad_request();
         let mut violations = details.iter().flat_map(|bad| &bad.field_violations);
-        self.0.code() == Code::InvalidArgument && violations.any(|violation| violation.field == "source")
+        self.status.code() == Code::InvalidArgument && violations.any(|violation| violation.field == "source")
     }
 
     /// Whether it said so because the arguments make no sense.
     pub(in crate::cli) fn is_of_arguments(&self) -> bool {
-        self.0.code() == Code::InvalidArgument && !self.is_of_source()
+        self.status.code() == Code::InvalidArgument && !self.is_of_source()
     }
 }
 

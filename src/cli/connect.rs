@@ -1,0 +1,219 @@
+//! Which server a command talks to, and how: the arguments that all of them share.
+
+use std::error::Error;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use tokio_rustls::rustls::{self, AlertDescription, CertificateError};
+use tonic::Status;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Uri};
+
+use super::UsageError;
+use super::credentials::{Bearer, TokenArgs};
+
+/// For the connection and the TLS handshake.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A way to a server, which shows the caller's token with each call.
+pub(super) type Connection = InterceptedService<Channel, Bearer>;
+
+/// The server to talk to.
+#[derive(Debug, Args)]
+pub(super) struct ServerArgs {
+    /// The server; an https address is encrypted.
+    #[arg(long, default_value = "http://127.0.0.1:50051", value_name = "URL")]
+    server: String,
+    /// Trust servers whose certificate is signed by one in this file (PEM), in place of those the system
+    /// trusts.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// The certificate to show to the server (PEM).
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// The private key of --cert (PEM).
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+    #[command(flatten)]
+    token: TokenArgs,
+}
+
+impl ServerArgs {
+    /// Connects.
+    ///
+    /// # Errors
+    /// Arguments that make no sense together, files that cannot be read, text that is no token, a server that cannot be reached or
+    /// trusted, with the cure.
+    pub(super) async fn connect(&self) -> anyhow::Result<Connection> {
+        let (endpoint, bearer) = (self.endpoint()?, self.token.bearer()?);
+        let channel = endpoint.connect().await.map_err(|error| {
+            let hint = explain(&error, self.is_encrypted());
+            let server = &self.server;
+            match hint {
+                Some(hint) => anyhow::anyhow!("{server} is not talked to: {hint}"),
+                None => anyhow::Error::from(error).context(format!("there is no server at {server}")),
+            }
+        })?;
+        Ok(InterceptedService::new(channel, bearer))
+    }
+
+    /// What a call's failure says, in words.
+    pub(super) fn refusal(&self, status: &Status) -> String {
+        match explain(status, self.is_encrypted()) {
+            Some(hint) => format!("{} is not talked to: {hint}", self.server),
+            None => status.message().to_owned(),
+        }
+    }
+
+    fn is_encrypted(&self) -> bool {
+        self.server.starts_with("https://")
+    }
+
+    fn endpoint(&self) -> anyhow::Result<Endpoint> {
+        let server = &self.server;
+        let uri: Option<Uri> = server.parse().ok();
+        let usable = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https"));
+        let Some(uri) = uri.filter(usable) else {
+            let problem = format!("--server: {server} is not a URL such as http://127.0.0.1:50051");
+            return Err(UsageError(problem).into());
+        };
+        let endpoint = Endpoint::from(uri).connect_timeout(PATIENCE);
+        if !self.is_encrypted() {
+            if self.ca.is_some() || self.cert.is_some() {
+                let problem = format!("--ca and --cert are for https addresses, and --server is {server}");
+                return Err(UsageError(problem).into());
+            }
+            return Ok(endpoint);
+        }
+        endpoint.tls_config(self.tls()?).with_context(|| "the files of --ca, --cert and --key cannot be used")
+    }
+
+    fn tls(&self) -> anyhow::Result<ClientTlsConfig> {
+        let mut tls = ClientTlsConfig::new().timeout(PATIENCE);
+        tls = match &self.ca {
+            Some(path) => tls.ca_certificate(Certificate::from_pem(read("--ca", path)?)),
+            None => tls.with_native_roots(),
+        };
+        if let (Some(cert), Some(key)) = (&self.cert, &self.key) {
+            tls = tls.identity(Identity::from_pem(read("--cert", cert)?, read("--key", key)?));
+        }
+        Ok(tls)
+    }
+}
+
+fn read(argument: &str, path: &Path) -> anyhow::Result<Vec<u8>> {
+    let text = std::fs::read(path)
+        .map_err(|cause| UsageError(format!("{argument}: {} cannot be read: {cause}", path.display())))?;
+    if !text.windows(11).any(|window| window == b"-----BEGIN ") {
+        return Err(UsageError(format!("{argument}: {} is not a PEM file", path.display())).into());
+    }
+    Ok(text)
+}
+
+/// What to do about a failure of the connection. None: it is none, or says enough itself.
+fn explain(error: &(dyn Error + 'static), encrypted: bool) -> Option<String> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(hint) = explain_one(error, encrypted) {
+            return Some(hint);
+        }
+        cause = error.source();
+    }
+    None
+}
+
+fn explain_one(error: &(dyn Error + 'static), encrypted: bool) -> Option<String> {
+    if let Some(error) = error.downcast_ref::<rustls::Error>() {
+        return Some(explain_tls(error));
+    }
+    if let Some(error) = error.downcast_ref::<io::Error>() {
+        // An I/O error does not count what it wraps as its source.
+        return explain_one(error.get_ref()?, encrypted);
+    }
+    // A server that speaks TLS answers a greeting in plain HTTP/2 with an alert, or with HTTP/1.
+    let is_other_protocol = error.downcast_ref::<hyper::Error>().is_some_and(|error| !error.is_timeout());
+    let broken = is_other_protocol && error.source().is_some_and(|cause| cause.to_string().contains("frame"));
+    (broken && !encrypted)
+        .then(|| "it does not speak plain HTTP/2; if it speaks TLS, use an https address".to_owned())
+}
+
+fn explain_tls(error: &rustls::Error) -> String {
+    use rustls::Error::{AlertReceived, InvalidCertificate, InvalidMessage, NoApplicationProtocol};
+    let hint = match error {
+        InvalidCertificate(CertificateError::UnknownIssuer) => {
+            "its certificate is signed by nobody that is trusted here: give the file of its CA with --ca"
+        }
+        InvalidCertificate(CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }) => {
+            "its certificate is for another name: use the name that it was made for in --server"
+        }
+        InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
+            "its certificate has expired: have it renewed, or check this machine's clock"
+        }
+        InvalidCertificate(CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }) => {
+            "its certificate is not valid yet: check this machine's clock"
+        }
+        InvalidMessage(_) => "it does not speak TLS: use an http address",
+        NoApplicationProtocol | AlertReceived(AlertDescription::NoApplicationProtocol) => {
+            "it speaks TLS but no gRPC; is it the right port?"
+        }
+        AlertReceived(AlertDescription::CertificateRequired) => {
+            "it asks for a certificate: give one with --cert and --key"
+        }
+        AlertReceived(
+            AlertDescription::UnknownCA
+            | AlertDescription::BadCertificate
+            | AlertDescription::DecryptError
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown,
+        ) => "it does not accept the certificate of --cert: have one signed by the CA that it trusts",
+        _ => return format!("TLS failed: {error}"),
+    };
+    format!("{hint} ({error})")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        server: ServerArgs,
+    }
+
+    fn problem(arguments: &[&str]) -> String {
+        let arguments = ["test"].iter().chain(arguments);
+        match Command::try_parse_from(arguments) {
+            Ok(command) => {
+                let error = command.server.endpoint().unwrap_err();
+                assert!(error.is::<UsageError>(), "{error}");
+                error.to_string()
+            }
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn arguments_that_make_no_sense_are_explained() {
+        assert!(problem(&["--server", "127.0.0.1:50051"]).contains("not a URL such as"));
+        assert!(problem(&["--server", "ftp://x"]).contains("not a URL such as"));
+        assert!(problem(&["--ca", "ca.pem"]).contains("for https addresses"));
+        let https = ["--server", "https://x"];
+        assert!(problem(&[https[0], https[1], "--ca", "none.pem"]).contains("none.pem cannot be read"));
+        assert!(problem(&[https[0], https[1], "--ca", "Cargo.toml"]).contains("Cargo.toml is not a PEM file"));
+        assert!(problem(&[https[0], https[1], "--cert", "c.pem"]).contains("--key"));
+    }
+
+    #[test]
+    fn failures_deep_inside_are_found() {
+        let inner = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        let outer = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, inner));
+        assert!(explain(&outer, true).unwrap().contains("--ca"));
+        assert_eq!(explain(&io::Error::other("something else"), true), None);
+    }
+}
