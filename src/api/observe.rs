@@ -247,7 +247,10 @@ mod tests {
         };
         assert_eq!(read("1S"), Some(Duration::from_secs(1)));
         assert_eq!(read("99999999H"), Some(Duration::from_secs(99_999_999 * 3600)));
-        assert_eq!((read("250m"), read("7u")), (Some(Duration::from_millis(250)), Some(Duration::from_micros(7))));
+        assert_eq!(
+            (read("250m"), read("7u")),
+            (Some(Duration::from_millis(250)), Some(Duration::from_micros(7)))
+        );
         for bad in ["", "S", "1", "-1S", "+1S", "123456789S", "1 S", "1s"] {
             assert_eq!(read(bad), None, "{bad}");
         }

@@ -85,8 +85,9 @@ impl App {
         let registry = Registry::new();
         telemetry::register_process(&registry)?;
         // Ports first: being the second server on a machine should not take a warm-up to find out.
-        let grpc = api::bind(&config.grpc).await?;
-        let http = http::bind(&config.http).await?;
+        let mut grpc = api::bind(&config.grpc).await?;
+        let mut http = http::bind(&config.http).await?;
+        grpc.share_descriptors(&mut http);
         let (grpc_address, http_address) = (grpc.local_addr()?, http.local_addr()?);
         grpc.register(&registry)?;
         http.register(&registry)?;

@@ -20,6 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A way to a server, which shows the caller's token with each call.
 pub(super) type Connection = InterceptedService<Channel, Bearer>;
+const CERTIFICATE_WANTED: &str = "it asks for a certificate: give one with --cert and --key";
+const CERTIFICATE_REFUSED: &str =
+    "it does not accept the certificate of --cert: have one signed by the CA that it trusts";
 
 /// The server to talk to.
 #[derive(Debug, Args)]
@@ -45,12 +48,12 @@ impl ServerArgs {
     /// Connects.
     ///
     /// # Errors
-    /// Arguments that make no sense together, files that cannot be read, text that is no token, a server that cannot be reached or
-    /// trusted, with the cure.
+    /// Arguments that make no sense together, files that cannot be read, text that is no token, a server that
+    /// cannot be reached or trusted, with the cure.
     pub(super) async fn connect(&self) -> anyhow::Result<Connection> {
         let (endpoint, bearer) = (self.endpoint()?, self.token.bearer()?);
         let channel = endpoint.connect().await.map_err(|error| {
-            let hint = explain(&error, self.is_encrypted());
+            let hint = self.explain(&error);
             let server = &self.server;
             match hint {
                 Some(hint) => anyhow::anyhow!("{server} is not talked to: {hint}"),
@@ -62,10 +65,44 @@ impl ServerArgs {
 
     /// What a call's failure says, in words.
     pub(super) fn refusal(&self, status: &Status) -> String {
-        match explain(status, self.is_encrypted()) {
+        match self.explain(status) {
             Some(hint) => format!("{} is not talked to: {hint}", self.server),
             None => status.message().to_owned(),
         }
+    }
+
+    /// What to do about a failure of the connection. None: it is none, or says enough itself.
+    fn explain(&self, error: &(dyn Error + 'static)) -> Option<String> {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            if let Some(hint) = self.explain_one(error) {
+                return Some(hint);
+            }
+            cause = error.source();
+        }
+        None
+    }
+
+    fn explain_one(&self, error: &(dyn Error + 'static)) -> Option<String> {
+        if let Some(error) = error.downcast_ref::<rustls::Error>() {
+            return Some(explain_tls(error));
+        }
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            // An I/O error does not count what it wraps as its source.
+            return self.explain_one(error.get_ref()?);
+        }
+        let error = error.downcast_ref::<hyper::Error>()?;
+        let hint = match (self.is_encrypted(), &self.cert) {
+            // A server that speaks TLS answers a greeting in plain HTTP/2 with an alert, or with HTTP/1.
+            (false, _) if error.source()?.to_string().contains("frame") => {
+                "it does not speak plain HTTP/2; if it speaks TLS, use an https address"
+            }
+            // In TLS 1.3 a server looks at its clients' certificates when these are done already.
+            (true, None) if error.is_canceled() => CERTIFICATE_WANTED,
+            (true, Some(_)) if error.is_canceled() => CERTIFICATE_REFUSED,
+            _ => return None,
+        };
+        Some(format!("{hint} ({error})"))
     }
 
     fn is_encrypted(&self) -> bool {
@@ -113,42 +150,15 @@ fn read(argument: &str, path: &Path) -> anyhow::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// What to do about a failure of the connection. None: it is none, or says enough itself.
-fn explain(error: &(dyn Error + 'static), encrypted: bool) -> Option<String> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(hint) = explain_one(error, encrypted) {
-            return Some(hint);
-        }
-        cause = error.source();
-    }
-    None
-}
-
-fn explain_one(error: &(dyn Error + 'static), encrypted: bool) -> Option<String> {
-    if let Some(error) = error.downcast_ref::<rustls::Error>() {
-        return Some(explain_tls(error));
-    }
-    if let Some(error) = error.downcast_ref::<io::Error>() {
-        // An I/O error does not count what it wraps as its source.
-        return explain_one(error.get_ref()?, encrypted);
-    }
-    // A server that speaks TLS answers a greeting in plain HTTP/2 with an alert, or with HTTP/1.
-    let is_other_protocol = error.downcast_ref::<hyper::Error>().is_some_and(|error| !error.is_timeout());
-    let broken = is_other_protocol && error.source().is_some_and(|cause| cause.to_string().contains("frame"));
-    (broken && !encrypted)
-        .then(|| "it does not speak plain HTTP/2; if it speaks TLS, use an https address".to_owned())
-}
-
 fn explain_tls(error: &rustls::Error) -> String {
     use rustls::Error::{AlertReceived, InvalidCertificate, InvalidMessage, NoApplicationProtocol};
     let hint = match error {
         InvalidCertificate(CertificateError::UnknownIssuer) => {
             "its certificate is signed by nobody that is trusted here: give the file of its CA with --ca"
         }
-        InvalidCertificate(CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }) => {
-            "its certificate is for another name: use the name that it was made for in --server"
-        }
+        InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => "its certificate is for another name: use the name that it was made for in --server",
         InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
             "its certificate has expired: have it renewed, or check this machine's clock"
         }
@@ -159,16 +169,14 @@ fn explain_tls(error: &rustls::Error) -> String {
         NoApplicationProtocol | AlertReceived(AlertDescription::NoApplicationProtocol) => {
             "it speaks TLS but no gRPC; is it the right port?"
         }
-        AlertReceived(AlertDescription::CertificateRequired) => {
-            "it asks for a certificate: give one with --cert and --key"
-        }
+        AlertReceived(AlertDescription::CertificateRequired) => CERTIFICATE_WANTED,
         AlertReceived(
             AlertDescription::UnknownCA
             | AlertDescription::BadCertificate
             | AlertDescription::DecryptError
             | AlertDescription::CertificateExpired
             | AlertDescription::CertificateUnknown,
-        ) => "it does not accept the certificate of --cert: have one signed by the CA that it trusts",
+        ) => CERTIFICATE_REFUSED,
         _ => return format!("TLS failed: {error}"),
     };
     format!("{hint} ({error})")
@@ -205,7 +213,9 @@ mod tests {
         assert!(problem(&["--ca", "ca.pem"]).contains("for https addresses"));
         let https = ["--server", "https://x"];
         assert!(problem(&[https[0], https[1], "--ca", "none.pem"]).contains("none.pem cannot be read"));
-        assert!(problem(&[https[0], https[1], "--ca", "Cargo.toml"]).contains("Cargo.toml is not a PEM file"));
+        assert!(
+            problem(&[https[0], https[1], "--ca", "Cargo.toml"]).contains("Cargo.toml is not a PEM file")
+        );
         assert!(problem(&[https[0], https[1], "--cert", "c.pem"]).contains("--key"));
     }
 
@@ -213,7 +223,8 @@ mod tests {
     fn failures_deep_inside_are_found() {
         let inner = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
         let outer = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, inner));
-        assert!(explain(&outer, true).unwrap().contains("--ca"));
-        assert_eq!(explain(&io::Error::other("something else"), true), None);
+        let server = Command::parse_from(["test"]).server;
+        assert!(server.explain(&outer).unwrap().contains("--ca"));
+        assert_eq!(server.explain(&io::Error::other("something else")), None);
     }
 }

@@ -23,11 +23,11 @@ use tokio::net::{TcpListener, TcpStream};
 pub use serve::{Http2, MAX_HEAD_BYTES, Protocol};
 
 use metrics::Metrics;
-use places::Limits;
+use places::{Limits, Places};
 use reload::Certificates;
 
 /// Connections to close at a time when the system has no descriptors left.
-const MAKE_ROOM_FOR: usize = 16;
+const MAKE_ROOM_FOR: usize = 8;
 /// For connections that were told to go to close their sockets.
 const SHORT_PAUSE: Duration = Duration::from_millis(5);
 /// For others to give back what nobody here can.
@@ -105,6 +105,9 @@ pub struct Listener {
     setup: Setup,
     metrics: Metrics,
     certificates: Option<Certificates>,
+    places: Places,
+    /// Its own places, and those of the other listeners of this process.
+    all_places: Vec<Places>,
 }
 
 impl Listener {
@@ -115,8 +118,7 @@ impl Listener {
     pub async fn open(setup: Setup) -> Result<Self, ListenError> {
         let what = setup.what;
         setup.limits.validate().map_err(|problem| ListenError::Limits { what, problem })?;
-        let metrics =
-            Metrics::new(setup.label).map_err(|cause| ListenError::Metrics { what, cause })?;
+        let metrics = Metrics::new(setup.label).map_err(|cause| ListenError::Metrics { what, cause })?;
         let certificates = match setup.tls.clone() {
             Some(files) => Some(
                 Certificates::load(what, files, setup.protocol.alpn(), metrics.tls.clone())
@@ -125,7 +127,16 @@ impl Listener {
             None => None,
         };
         let socket = bind(what, setup.address).await?;
-        Ok(Self { socket, setup, metrics, certificates })
+        let places = Places::new(setup.limits);
+        let all_places = vec![places.clone()];
+        Ok(Self { socket, setup, metrics, certificates, places, all_places })
+    }
+
+    /// Lets another listener of this process know of this one: descriptors are shared, so whichever finds none
+    /// left closes the connections of whoever holds the most, at either.
+    pub fn share_descriptors(&mut self, other: &mut Self) {
+        self.all_places.push(other.places.clone());
+        other.all_places.push(self.places.clone());
     }
 
     /// Adds what this listener counts to the server's metrics.
@@ -184,8 +195,8 @@ async fn accept(listener: &TcpListener, make_room: impl Fn() -> bool) -> (TcpStr
                 return (stream, peer);
             }
             // A caller that gave up costs nothing.
-            Err(error)
-                if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) => {}
+            Err(error) if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) => {
+            }
             Err(error) => {
                 if !std::mem::replace(&mut told, true) {
                     tracing::warn!("a connection cannot be accepted: {error}; trying on");

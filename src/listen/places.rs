@@ -5,6 +5,7 @@
 //! new ones it is the oldest of the address that has the most, so that whoever opens thousands of silent
 //! connections pushes out their own.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -161,11 +162,7 @@ impl Places {
     ///
     /// # Errors
     /// [`Reason::Full`] and [`Reason::PeerFull`].
-    pub fn take(
-        &self,
-        peer: IpAddr,
-        now: Instant,
-    ) -> Result<(Arc<Place>, oneshot::Receiver<()>), Reason> {
+    pub fn take(&self, peer: IpAddr, now: Instant) -> Result<(Arc<Place>, oneshot::Receiver<()>), Reason> {
         let peer = network(peer);
         let mut book = self.lock();
         let of_peer = book.peers.get(&peer);
@@ -185,11 +182,16 @@ impl Places {
         Ok((Arc::new(Place { id, places: self.clone() }), closing))
     }
 
-    /// Displaces somebody who has no call under way; tells whether there was anybody.
-    pub fn make_room(&self) -> bool {
-        let mut book = self.lock();
-        let victim = book.first_to_go();
-        victim.map(|victim| book.displace(victim)).is_some()
+    /// Displaces somebody at one of several listeners who has no call under way; tells whether there was anybody.
+    pub fn make_room(all: &[Self]) -> bool {
+        let greediest = all.iter().filter_map(|places| Some((places.lock().greed()?, places)));
+        let chosen = greediest.max_by_key(|(greed, _)| *greed).map(|(_, places)| places);
+        let idle = || all.iter().find(|places| !places.lock().idle.is_empty());
+        chosen.or_else(idle).is_some_and(|places| {
+            let mut book = places.lock();
+            let victim = book.first_to_go();
+            victim.map(|victim| book.displace(victim)).is_some()
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Book> {
@@ -293,8 +295,16 @@ impl Book {
     }
 
     fn first_new_to_go(&self) -> Option<u64> {
-        let most = self.peers.values().max_by_key(|held| held.new.len())?;
-        most.new.first().copied()
+        // Of two addresses that have as many, the one that has held on for longer.
+        let greed = |held: &Peer| Some((held.new.len(), Reverse(*held.new.first()?)));
+        self.peers.values().filter_map(greed).max().map(|(_, Reverse(oldest))| oldest)
+    }
+
+    /// How many connections the first to go has of its kind, and since when: more, and older, is worse.
+    fn greed(&self) -> Option<(usize, Reverse<Instant>)> {
+        let holder = self.holders.get(&self.first_new_to_go()?)?;
+        let State::New { since } = holder.state else { return None };
+        Some((self.peers.get(&holder.peer)?.new.len(), Reverse(since)))
     }
 
     fn begin(&mut self, id: u64) {

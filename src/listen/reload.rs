@@ -56,7 +56,9 @@ impl Certificates {
         loop {
             looks.tick().await;
             let files = self.files.clone();
-            let Ok(content) = tokio::task::spawn_blocking(move || Files::read(&files)).await else { continue };
+            let Ok(content) = tokio::task::spawn_blocking(move || Files::read(&files)).await else {
+                continue;
+            };
             let seen = content.as_ref().ok().map(Files::fingerprint);
             // Certificate and key are rarely written in one moment: only what stays for a second counts.
             if seen != self.settled && seen == last {

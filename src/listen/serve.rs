@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio_rustls::TlsAcceptor;
@@ -100,12 +100,13 @@ impl Listener {
     /// Answers with `router` until `stop`; then nobody else is let in, and this ends when all calls under way
     /// have. Who drops it before cuts them off.
     pub async fn serve(self, router: Router, stop: impl Future<Output = ()>) {
-        let Self { socket, setup, metrics, certificates } = self;
+        let Self { socket, setup, metrics, certificates, places, all_places } = self;
         let door = Door {
             what: setup.what,
             builder: setup.protocol.builder(setup.limits),
             router,
-            places: Places::new(setup.limits),
+            places,
+            all_places,
             metrics,
             tls: certificates.as_ref().map(|certificates| certificates.current()),
             stop: CancellationToken::new(),
@@ -139,6 +140,7 @@ struct Door {
     builder: Builder<TokioExecutor>,
     router: Router,
     places: Places,
+    all_places: Vec<Places>,
     metrics: Metrics,
     tls: Option<watch::Receiver<Arc<ServerConfig>>>,
     /// Calls under way may end.
@@ -160,7 +162,7 @@ impl Door {
         // Places are given away before their holders have closed. This bounds what is really open.
         let sockets = Arc::new(Semaphore::new(self.places.limits().connections + LEAVING));
         while let Ok(permit) = Arc::clone(&sockets).acquire_owned().await {
-            let (stream, peer) = accept(socket, || self.places.make_room()).await;
+            let (stream, peer) = accept(socket, || Places::make_room(&self.all_places)).await;
             match self.places.take(peer.ip(), Instant::now()) {
                 Ok((place, displaced)) => {
                     let (door, guest) = (Arc::clone(self), Guest { peer, place, displaced });
@@ -264,6 +266,8 @@ async fn sleep_until(time: Instant) {
 async fn tell_to_use_tls(mut stream: TcpStream) {
     let _ = stream.write_all(USE_TLS).await;
     let _ = stream.shutdown().await;
+    // Closed with bytes unread, the system would reset the connection and take the answer back.
+    let _ = tokio::io::copy(&mut stream.take(MAX_HEAD_BYTES as u64), &mut tokio::io::sink()).await;
 }
 
 #[cfg(test)]

@@ -201,7 +201,9 @@ impl Files {
         let mut warnings = Vec::new();
         if expiry <= now {
             let ago = humantime::format_duration(whole_minutes(now, expiry));
-            warnings.push(format!("the certificate {certificate} expired {ago} ago: clients refuse it; renew it"));
+            warnings.push(format!(
+                "the certificate {certificate} expired {ago} ago: clients refuse it; renew it"
+            ));
         }
         if since > now {
             warnings.push(format!(

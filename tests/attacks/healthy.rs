@@ -18,9 +18,14 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 use crate::process::ServerProcess;
+use crate::until;
 
 /// An answer that takes longer did not come.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Rounds of answers that a test needs to say something.
+pub const ROUNDS: usize = 10;
+/// Frames that a test needs to say something.
+const FRAMES: usize = 4;
 
 /// Asks for `/healthz`, `/metrics` and the cameras, each over a new connection, and holds a subscription that
 /// it opened before; until it is told to stop.
@@ -69,8 +74,10 @@ impl Healthy {
         self.answers.load(Ordering::Relaxed)
     }
 
-    /// Stops and tells how it was treated; panics if it was not answered once.
+    /// Waits for some rounds of answers and for frames, stops, and tells how it was treated.
     pub async fn stop(self) -> Waited {
+        let enough = || self.answers() >= ROUNDS && self.frames.load(Ordering::Relaxed) > FRAMES;
+        until("the healthy client is served", enough).await;
         self.stop.cancel();
         let mut waited = self.asking.await.unwrap();
         assert!(!self.watching.is_finished(), "the subscription ended");
@@ -99,12 +106,17 @@ impl Waited {
             worst(&self.grpc),
             self.frames
         );
-        assert!(self.http.len() > 3 && self.grpc.len() > 3 && self.frames > 3, "{self:?}");
+        assert!(self.grpc.len() >= ROUNDS && self.frames > FRAMES, "{self:?}");
         assert!(worst(&self.http) < PATIENCE && worst(&self.grpc) < PATIENCE, "{self:?}");
     }
 }
 
-async fn ask_until(stop: CancellationToken, grpc: SocketAddr, http: SocketAddr, answers: Arc<AtomicUsize>) -> Waited {
+async fn ask_until(
+    stop: CancellationToken,
+    grpc: SocketAddr,
+    http: SocketAddr,
+    answers: Arc<AtomicUsize>,
+) -> Waited {
     let mut waited = Waited::default();
     while !stop.is_cancelled() {
         for path in ["/healthz", "/metrics"] {

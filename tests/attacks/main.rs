@@ -7,8 +7,8 @@ mod bombs;
 mod descriptors;
 #[path = "../support/files.rs"]
 mod files;
-mod healthy;
 mod heads;
+mod healthy;
 #[path = "../support/process.rs"]
 mod process;
 mod resets;
@@ -93,5 +93,7 @@ async fn until(what: &str, is_so: impl Fn() -> bool) {
             looks.tick().await;
         }
     };
-    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("not within {PATIENCE:?}: {what}"));
+    tokio::time::timeout(PATIENCE, waiting)
+        .await
+        .unwrap_or_else(|_| panic!("not within {PATIENCE:?}: {what}"));
 }

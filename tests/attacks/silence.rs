@@ -27,7 +27,10 @@ async fn ten_thousand_silent_connections_leave_the_server_serving() {
     let during = target.memory();
     let open = |listener| target.metric(&format!("centerx_connections_open{{listener=\"{listener}\"}}"));
     let (grpc, http) = (open("grpc"), open("http"));
-    println!("memory {before:.0} MB before, {during:.0} MB with {} of them; {grpc} and {http} are open", held.len());
+    println!(
+        "memory {before:.0} MB before, {during:.0} MB with {} of them; {grpc} and {http} are open",
+        held.len()
+    );
     assert!(grpc <= 1024.0 + 64.0 && http <= 64.0 + 64.0, "{grpc} and {http} are open");
     assert!(during < before + 100.0, "{before} MB before, {during} MB with all of them");
     assert!(target.metric(&refused("grpc", "displaced")) > 3_000.0);

@@ -1,6 +1,6 @@
 //! Clients that never finish their first sentence.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Instant;
 
 use tokio::io::AsyncWriteExt as _;
@@ -16,14 +16,16 @@ const DRIP: Duration = Duration::from_millis(200);
 
 const HTTP1: &[u8] = b"GET /metrics HTTP/1.1\r\nhost: centerx\r\nx-slow: yes\r\n\r\n";
 /// A handshake record, and the beginning of a client's greeting (RFC 8446, section 4.1.2).
-const CLIENT_HELLO: &[u8] = &[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7];
+const CLIENT_HELLO: &[u8] =
+    &[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7];
 
 /// Sends a byte now and then and tells after what time the server hung up.
 async fn drip(source: u8, address: std::net::SocketAddr, bytes: &'static [u8]) -> Duration {
     let stream = connect_from(source, address).await.unwrap();
     let begin = Instant::now();
     let (mut reader, mut writer) = stream.into_split();
-    let hung_up = tokio::io::copy(&mut reader, &mut tokio::io::sink());
+    let mut sink = tokio::io::sink();
+    let hung_up = tokio::io::copy(&mut reader, &mut sink);
     let dripping = async {
         for byte in bytes {
             if writer.write_all(&[*byte]).await.is_err() {
@@ -65,9 +67,8 @@ async fn dripped_heads_and_greetings_hold_no_place_for_long() {
     assert_hung_up_in_time(&times);
     healthy.stop().await.assert_served("360 slow clients");
     // Some of the many at the smaller listener lost their places even sooner.
-    let closed = |listener| {
-        target.metric(&refused(listener, "slow")) + target.metric(&refused(listener, "displaced"))
-    };
+    let closed =
+        |listener| target.metric(&refused(listener, "slow")) + target.metric(&refused(listener, "displaced"));
     assert!(closed("http") >= 120.0 && target.metric(&refused("grpc", "slow")) >= 240.0);
 }
 
@@ -76,7 +77,8 @@ async fn dripped_tls_greetings_hold_no_place_for_long() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let key = rcgen::KeyPair::generate().unwrap();
-    let certificate = rcgen::CertificateParams::new(vec!["localhost".into()]).unwrap().self_signed(&key).unwrap();
+    let certificate =
+        rcgen::CertificateParams::new(vec!["localhost".into()]).unwrap().self_signed(&key).unwrap();
     std::fs::write(path("cert.pem"), certificate.pem()).unwrap();
     std::fs::write(path("key.pem"), key.serialize_pem()).unwrap();
     std::fs::set_permissions(path("key.pem"), PermissionsExt::from_mode(0o600)).unwrap();

@@ -107,6 +107,7 @@ pub async fn flood(stream: TcpStream, most: usize, mut chunk: impl FnMut(usize) 
             Ok(Err(_)) | Err(_) => break,
         }
     }
-    let end = timeout(Duration::from_secs(10), end).await.expect("the server ends such a connection").unwrap();
+    let end =
+        timeout(Duration::from_secs(10), end).await.expect("the server ends such a connection").unwrap();
     (sent, end)
 }

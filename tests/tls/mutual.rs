@@ -30,10 +30,15 @@ async fn our_own_clients_show_a_certificate_or_are_told_to() {
     let server = bench.start();
     let (url, ca) = (Bench::url(&server), bench.text("ca.crt"));
     let own = [&bench.text("client.crt"), &bench.text("client.key")];
-    let output = command(&["model", "running"], &url, &["--ca", &ca, "--cert", own[0], "--key", own[1]]).await;
+    let output =
+        command(&["model", "running"], &url, &["--ca", &ca, "--cert", own[0], "--key", own[1]]).await;
     assert!(String::from_utf8_lossy(&output.stdout).contains("tiny"), "{}", errors(&output));
     let output = command(&["model", "running"], &url, &["--ca", &ca]).await;
-    assert!(errors(&output).contains("asks for a certificate: give one with --cert and --key"), "{}", errors(&output));
+    assert!(
+        errors(&output).contains("asks for a certificate: give one with --cert and --key"),
+        "{}",
+        errors(&output)
+    );
     let stranger = Authority::new("somebody else").client();
     let (certificate, key) = stranger.write(bench.folder.path(), "stranger");
     let files = ["--ca", &ca, "--cert", certificate.to_str().unwrap(), "--key", key.to_str().unwrap()];

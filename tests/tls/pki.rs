@@ -60,7 +60,7 @@ impl Authority {
 impl Pair {
     /// Writes `NAME.crt` and `NAME.key` and returns their paths.
     pub fn write(&self, folder: &Path, name: &str) -> (PathBuf, PathBuf) {
-        use std::os::unix::fs::PermissionsExt as _;
+        use std::os::unix::fs::PermissionsExt;
         let paths = (folder.join(format!("{name}.crt")), folder.join(format!("{name}.key")));
         std::fs::write(&paths.0, &self.certificate).unwrap();
         std::fs::write(&paths.1, &self.key).unwrap();

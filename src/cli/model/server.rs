@@ -85,7 +85,11 @@ impl ServerCommand {
             }
             Self::Unload { name, server } => {
                 let request = UnloadModelRequest { name };
-                connect(&server).await?.unload_model(request).await.map_err(|status| Refusal::new(&server, status))?;
+                connect(&server)
+                    .await?
+                    .unload_model(request)
+                    .await
+                    .map_err(|status| Refusal::new(&server, status))?;
             }
             Self::Running { server } => {
                 let answer = connect(&server).await?.list_models(ListModelsRequest {}).await;

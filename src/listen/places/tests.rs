@@ -50,7 +50,7 @@ fn connections_with_calls_stay_and_others_are_refused() {
         })
         .collect();
     assert_eq!(bench.take(9).unwrap_err(), Reason::Full);
-    assert!(!bench.places.make_room());
+    assert!(!Places::make_room(std::slice::from_ref(&bench.places)));
     // One that has no call any more makes way.
     let (mut first, call) = held.remove(0);
     drop(call);
@@ -91,6 +91,23 @@ fn an_address_has_its_own_limit_and_pushes_out_its_own() {
     let _other = bench.take(2).unwrap();
     drop((call, second));
     assert!(bench.take(1).is_ok());
+}
+
+#[test]
+fn where_the_system_is_short_the_greediest_of_all_listeners_goes() {
+    let (one, two) = (Bench::new(100, 100), Bench::new(100, 100));
+    let all = [one.places.clone(), two.places.clone()];
+    assert!(!Places::make_room(&all));
+    let mut quiet = one.take(1).unwrap();
+    let mut idle = one.take(2).unwrap();
+    drop(idle.0.begin());
+    let mut greedy = [two.take(3).unwrap(), two.take(3).unwrap()];
+    assert!(Places::make_room(&all) && is_displaced(&mut greedy[0]));
+    assert!(!is_displaced(&mut quiet) && !is_displaced(&mut greedy[1]));
+    assert!(Places::make_room(&all) && Places::make_room(&all) && !is_displaced(&mut idle));
+    assert!(is_displaced(&mut quiet) && is_displaced(&mut greedy[1]));
+    assert!(Places::make_room(&all) && is_displaced(&mut idle));
+    assert!(!Places::make_room(&all));
 }
 
 #[test]
