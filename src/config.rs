@@ -348,6 +348,16 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_certificates_can_be_given() {
+        let text = include_str!("../docs/configuration.md");
+        let block = text.split("```toml").nth(2).and_then(|rest| rest.split("```").next()).unwrap();
+        let config = Config::parse(block, "configuration.md").unwrap();
+        let client_ca = config.grpc.tls.unwrap().client_ca;
+        assert_eq!(client_ca, Some(PathBuf::from("/etc/centerx/tls/clients.crt")));
+        assert_eq!(config.http.tls.unwrap().client_ca, None);
+    }
+
+    #[test]
     fn every_camera_setting_can_be_given() {
         let text = r#"
             [[camera]]

@@ -210,21 +210,4 @@ async fn accept(listener: &TcpListener, make_room: impl Fn() -> bool) -> (TcpStr
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_port_in_use_names_the_address_and_the_cure() {
-        let first = bind("gRPC", ([127, 0, 0, 1], 0).into()).await.unwrap();
-        let address = first.local_addr().unwrap();
-        let text = bind("gRPC", address).await.unwrap_err().to_string();
-        assert!(text.starts_with(&format!("gRPC cannot listen on {address}: ")), "{text}");
-        assert!(text.contains("choose another port"), "{text}");
-    }
-
-    #[tokio::test]
-    async fn an_address_of_another_machine_is_explained() {
-        let text = bind("HTTP", ([192, 0, 2, 1], 0).into()).await.unwrap_err().to_string();
-        assert!(text.contains("use an address of this machine"), "{text}");
-    }
-}
+mod tests;

@@ -1,6 +1,5 @@
 //! Accepting connections and serving them until they end or their time is up.
 
-use std::fmt;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -249,12 +248,6 @@ impl Door {
             connection.as_mut().graceful_shutdown();
             let _ = tokio::time::timeout(GOODBYE, poll_fn(|cx| connection.as_mut().poll(cx))).await;
         }
-    }
-}
-
-impl fmt::Debug for Door {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Door").field("what", &self.what).field("places", &self.places).finish_non_exhaustive()
     }
 }
 
