@@ -165,6 +165,13 @@ fn explain_tls(error: &rustls::Error) -> String {
         InvalidCertificate(CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }) => {
             "its certificate is not valid yet: check this machine's clock"
         }
+        // rustls has no name of its own for webpki's.
+        InvalidCertificate(CertificateError::Other(other))
+            if other.to_string().contains("CaUsedAsEndEntity") =>
+        {
+            "its certificate is that of an authority, as `openssl req -x509` makes it by default: have one made \
+             for a server (-addext basicConstraints=critical,CA:FALSE)"
+        }
         InvalidMessage(_) => "it does not speak TLS: use an http address",
         NoApplicationProtocol | AlertReceived(AlertDescription::NoApplicationProtocol) => {
             "it speaks TLS but no gRPC; is it the right port?"
