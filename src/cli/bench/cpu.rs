@@ -49,6 +49,14 @@ pub fn of_process(pid: u32) -> Duration {
     tasks.map(|task| on_cpu(&task.path())).sum()
 }
 
+/// Processor time of this process's living threads whose name begins with `prefix`.
+pub fn of_threads(prefix: &str) -> Duration {
+    let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let named =
+        |path: &Path| fs::read_to_string(path.join("comm")).is_ok_and(|name| name.starts_with(prefix));
+    tasks.filter(|task| named(&task.path())).map(|task| on_cpu(&task.path())).sum()
+}
+
 /// Processor time of the calling thread.
 pub fn of_this_thread() -> Duration {
     on_cpu(Path::new("/proc/thread-self"))

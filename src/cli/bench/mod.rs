@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 mod cpu;
 mod decode;
 mod engine;
+mod fanout;
 mod pipeline;
 mod plain;
 
@@ -24,6 +25,8 @@ enum What {
     Decode(decode::Args),
     /// Real cameras end to end: what they cost, what is served, how old it is.
     Pipeline(pipeline::Args),
+    /// Many subscribers over real gRPC, and some among them that never read.
+    Fanout(fanout::Args),
 }
 
 impl Args {
@@ -36,6 +39,7 @@ impl Args {
             What::Engine(args) => args.run(),
             What::Decode(args) => args.run(),
             What::Pipeline(args) => args.run(),
+            What::Fanout(args) => args.run(),
         }
     }
 }
