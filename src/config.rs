@@ -213,6 +213,9 @@ impl Config {
         if let Err(problem) = self.access.validate() {
             return Err(self.invalid(None, format!("[access] {problem}")));
         }
+        if let Err(problem) = self.publisher.validate() {
+            return Err(self.invalid(None, format!("[publisher] {problem}")));
+        }
         if self.models.is_empty() {
             return Err(
                 self.invalid(None, "no [[model]]: name at least one, or leave the key out for coco".into())
@@ -233,7 +236,9 @@ impl Config {
             ("[grpc] listen", self.grpc.listen, &self.grpc.tls),
             ("[http] listen", self.http.listen, &self.http.tls),
         ];
-        let open = all.into_iter().filter(|(_, _, tls)| !tls.as_ref().is_some_and(tls::Config::asks_for_certificates));
+        let open = all
+            .into_iter()
+            .filter(|(_, _, tls)| !tls.as_ref().is_some_and(tls::Config::asks_for_certificates));
         open.map(|(setting, address, _)| (setting, address)).collect()
     }
 
@@ -458,6 +463,7 @@ mod tests {
         assert!(error("[grpc]\nkeep_alive = \"0s\"\n").contains("[grpc] keep_alive"));
         assert!(error("[http]\nfirst_request_timeout = \"0s\"\n").contains("[http] first_request_timeout"));
         assert!(error("[ingest]\nstall_timeout = \"0s\"\n").contains("stall_timeout"));
+        assert!(error("[publisher]\nstall_timeout = \"0s\"\n").contains("[publisher] stall_timeout"));
         assert!(error("[[camera]]\nid = \"a\"\nurl = \"test://ball\"\nmax_fps = 0\n").contains("max_fps"));
         assert!(error("max_age = \"0s\"").contains("from 1 ms to 1 h"));
         for setting in ["max_age = \"2h\"", "priority = 0", "priority = 11"] {

@@ -1,6 +1,8 @@
 //! What an engine finds in a frame, in pixels of that frame.
 
-use std::sync::Arc;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use crate::camera::{CameraId, CameraStatus};
 use crate::frame::CaptureTime;
@@ -112,18 +114,106 @@ pub struct PictureDetections {
     pub detections: Vec<Detection>,
 }
 
+/// A frame's detections as subscribers receive them: one for all that want to see the same of it.
+#[derive(Debug)]
+pub struct Published {
+    frame: Arc<FrameDetections>,
+    epoch: u64,
+    wire: OnceLock<Box<[u8]>>,
+}
+
+impl Published {
+    /// A frame whose sequence belongs to the count `epoch`.
+    pub fn new(frame: Arc<FrameDetections>, epoch: u64) -> Self {
+        Self { frame, epoch, wire: OnceLock::new() }
+    }
+
+    /// The frame.
+    pub fn frame(&self) -> &Arc<FrameDetections> {
+        &self.frame
+    }
+
+    /// Which count the frame's sequence belongs to: another one after a restart, and after its camera was
+    /// removed and added again.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The message that tells of it, as `encode` makes it for the first who asks.
+    pub fn wire(&self, encode: impl FnOnce(&Self) -> Vec<u8>) -> &[u8] {
+        self.wire.get_or_init(|| encode(self).into_boxed_slice())
+    }
+}
+
+impl Deref for Published {
+    type Target = FrameDetections;
+
+    fn deref(&self) -> &FrameDetections {
+        &self.frame
+    }
+}
+
+/// Frames of a camera that a subscriber will not receive, by their sequences, both ends included. Those that were
+/// never published are among them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The camera.
+    pub camera: CameraId,
+    /// Which count the sequences belong to.
+    pub epoch: u64,
+    /// The first that is missing.
+    pub first: u64,
+    /// The last that is missing.
+    pub last: u64,
+}
+
+/// The last frame of a camera that a subscriber has seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The camera.
+    pub camera: CameraId,
+    /// The frame's epoch.
+    pub epoch: u64,
+    /// The frame's sequence.
+    pub sequence: u64,
+}
+
+/// How resuming a camera went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResumeOutcome {
+    /// Every frame after the position follows.
+    Continued,
+    /// Some of them are gone; the others follow.
+    Gap,
+    /// The camera's count is another one now. What is kept of that follows.
+    Restarted,
+}
+
 /// What a subscriber receives.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// A frame's detections.
-    Detections(Arc<FrameDetections>),
+    Detections(Arc<Published>),
     /// This subscriber was too slow and missed so many frames' detections; what follows is newest.
     Dropped {
         /// Frames missed since the last message of either kind.
         frames: u64,
+        /// Where they are missing.
+        gaps: Vec<Gap>,
     },
     /// A camera changed state.
     CameraState(CameraId, Arc<CameraStatus>),
+    /// A camera was resumed; what is kept of its frames follows.
+    Resumed {
+        /// The camera.
+        camera: CameraId,
+        /// How it went.
+        outcome: ResumeOutcome,
+        /// What is gone, if anything.
+        gap: Option<Gap>,
+    },
+    /// This subscriber took nothing for so long while events waited that its subscription was ended. The last.
+    Stalled(Duration),
 }
 
 /// What a subscriber wants to see. Empty lists mean all.
@@ -135,6 +225,8 @@ pub struct EventFilter {
     pub classes: Vec<String>,
     /// Only detections with at least this score.
     pub min_score: f32,
+    /// Where to continue, one position a camera; other cameras begin with what is published next.
+    pub resume: Vec<Position>,
 }
 
 /// What is known of a served model.

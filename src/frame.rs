@@ -148,6 +148,10 @@ pub enum CaptureQuality {
     /// This server's clock when the coded frame reached its decoder: late by the camera's and the
     /// network's delay.
     Arrival,
+    /// The camera's clock, as its RTCP sender reports tell it (RFC 3550, 6.4.1).
+    SenderReport,
+    /// This server's clock as for `Arrival`, because what the camera's sender reports tell cannot be.
+    CameraClockOff,
 }
 
 /// When a frame was captured, in both clocks.

@@ -142,7 +142,7 @@ async fn next_frame(events: &mut EventStream) -> Arc<FrameDetections> {
     loop {
         let event = tokio::time::timeout(PATIENCE, events.next()).await.unwrap().unwrap();
         if let Event::Detections(frame) = event {
-            return frame;
+            return Arc::clone(frame.frame());
         }
     }
 }

@@ -1,16 +1,19 @@
 //! Detections and what is asked of them, to the wire and back.
 
-use std::sync::Arc;
+use std::collections::HashSet;
 
+use prost::Message as _;
 use tonic::Status;
 
 use super::convert_cameras::{camera_status, timestamp};
-use super::status::Violations;
+use super::status::{Violations, stalled};
+use super::subscribe::Outgoing;
 use super::v1;
 use super::v1::subscribe_response::Event as WireEvent;
 use crate::camera::CameraId;
 use crate::detection::{
-    Detection, Event, EventFilter, FrameDetections, Landmark, ModelInfo, PictureDetections,
+    Detection, Event, EventFilter, Gap, Landmark, ModelInfo, PictureDetections, Position, Published,
+    ResumeOutcome,
 };
 use crate::frame::CaptureQuality;
 
@@ -27,8 +30,32 @@ pub(super) fn event_filter(request: v1::SubscribeRequest) -> Result<EventFilter,
     let cameras =
         ids.filter_map(|(at, id)| bad.check(format!("camera_ids[{at}]"), CameraId::new(id))).collect();
     check_choice(&mut bad, &request.classes, Some(request.min_score));
+    let cameras: Vec<CameraId> = cameras;
+    let resume = positions(&mut bad, &request.resume, &cameras);
     bad.into_result()?;
-    Ok(EventFilter { cameras, classes: request.classes, min_score: request.min_score })
+    Ok(EventFilter { cameras, classes: request.classes, min_score: request.min_score, resume })
+}
+
+/// Where to continue: one position a camera, of cameras that are subscribed to.
+fn positions(bad: &mut Violations, resume: &[v1::Position], cameras: &[CameraId]) -> Vec<Position> {
+    if resume.len() > MAX_CAMERAS {
+        bad.add("resume", format!("lists more than {MAX_CAMERAS} cameras"));
+    }
+    let (watched, mut seen): (HashSet<_>, _) = (cameras.iter().collect(), HashSet::new());
+    let mut position = |(at, given): (usize, &v1::Position)| {
+        let field = format!("resume[{at}].camera_id");
+        let camera = bad.check(field.clone(), CameraId::new(&given.camera_id))?;
+        if !watched.is_empty() && !watched.contains(&camera) {
+            bad.add(field, format!("{camera} is not among camera_ids"));
+            return None;
+        }
+        if !seen.insert(camera.clone()) {
+            bad.add(field, format!("{camera} has a position already"));
+            return None;
+        }
+        Some(Position { camera, epoch: given.epoch, sequence: given.sequence })
+    };
+    resume.iter().take(MAX_CAMERAS).enumerate().filter_map(&mut position).collect()
 }
 
 /// Notes what is wrong with a choice of classes and scores.
@@ -41,22 +68,55 @@ pub(super) fn check_choice(bad: &mut Violations, classes: &[String], min_score: 
     }
 }
 
-/// One event for a subscriber.
-pub(super) fn subscribe_response(event: Event) -> v1::SubscribeResponse {
+/// One event for a subscriber; the last of a subscription that is ended is a status.
+pub(super) fn outgoing(event: Event) -> Result<Outgoing, Status> {
     let event = match event {
-        Event::Detections(frame) => WireEvent::Detections(frame_detections(&frame)),
-        Event::Dropped { frames } => WireEvent::Dropped(v1::Dropped { frames }),
+        Event::Detections(frame) => return Ok(Outgoing::Shared(frame)),
+        Event::Dropped { frames, gaps } => {
+            WireEvent::Dropped(v1::Dropped { frames, gaps: gaps.into_iter().map(gap).collect() })
+        }
         Event::CameraState(camera, status) => WireEvent::CameraState(v1::CameraStateChange {
             camera_id: camera.to_string(),
             status: Some(camera_status(&status)),
         }),
+        Event::Resumed { camera, outcome, gap: missing } => WireEvent::Resumed(v1::Resumed {
+            camera_id: camera.to_string(),
+            outcome: resume_outcome(outcome).into(),
+            gap: missing.map(gap),
+        }),
+        Event::Stalled(after) => return Err(stalled(after)),
     };
-    v1::SubscribeResponse { event: Some(event) }
+    Ok(Outgoing::Single(v1::SubscribeResponse { event: Some(event) }))
 }
 
-fn frame_detections(frame: &Arc<FrameDetections>) -> v1::FrameDetections {
+fn gap(gap: Gap) -> v1::Gap {
+    v1::Gap {
+        camera_id: gap.camera.to_string(),
+        epoch: gap.epoch,
+        first_sequence: gap.first,
+        last_sequence: gap.last,
+    }
+}
+
+fn resume_outcome(outcome: ResumeOutcome) -> v1::ResumeOutcome {
+    match outcome {
+        ResumeOutcome::Continued => v1::ResumeOutcome::Continued,
+        ResumeOutcome::Gap => v1::ResumeOutcome::Gap,
+        ResumeOutcome::Restarted => v1::ResumeOutcome::Restarted,
+    }
+}
+
+/// The message of a frame's detections.
+pub(super) fn encode_detections(published: &Published) -> Vec<u8> {
+    let event = Some(WireEvent::Detections(frame_detections(published)));
+    v1::SubscribeResponse { event }.encode_to_vec()
+}
+
+fn frame_detections(frame: &Published) -> v1::FrameDetections {
     let quality = match frame.capture.quality {
         CaptureQuality::Arrival => v1::CaptureTimeQuality::Arrival,
+        CaptureQuality::SenderReport => v1::CaptureTimeQuality::SenderReport,
+        CaptureQuality::CameraClockOff => v1::CaptureTimeQuality::CameraClockOff,
     };
     v1::FrameDetections {
         camera_id: frame.camera.to_string(),
@@ -67,6 +127,7 @@ fn frame_detections(frame: &Arc<FrameDetections>) -> v1::FrameDetections {
         frame_height: frame.height,
         model: frame.model.to_string(),
         detections: frame.detections.iter().map(detection).collect(),
+        epoch: frame.epoch(),
     }
 }
 

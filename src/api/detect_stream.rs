@@ -15,7 +15,7 @@ use tonic::{Code, Status};
 
 use super::backend::{Backend, Choice, DetectError, Pending, PictureStream};
 use super::convert_frames::{answer, choice, raw_picture};
-use super::detections::MAX_PICTURE_BYTES;
+use super::detections::{size, too_large};
 use super::observe::{Metrics, OpenStream, panicked};
 use super::places::{Places, placed};
 use super::status::{invalid, of_detection, shutting_down};
@@ -36,6 +36,8 @@ pub(super) struct Streams {
     pub(super) free: Arc<Semaphore>,
     /// Frames of one stream that may be under way.
     pub(super) window: usize,
+    /// Bytes of the largest picture.
+    pub(super) max_picture: usize,
     /// Ends the reading.
     pub(super) stopping: CancellationToken,
     /// Ends streams that did not end by themselves in time.
@@ -49,8 +51,11 @@ impl Streams {
     where
         S: Stream<Item = Result<v1::DetectStreamRequest, Status>> + Send + Unpin + 'static,
     {
-        let full =
-            |_| Status::resource_exhausted("too many streams are open; close one or retry in a moment");
+        let full = |_| {
+            Status::resource_exhausted(
+                "too many streams are open ([grpc] streams); close one or retry in a moment",
+            )
+        };
         let place = Arc::clone(&self.free).try_acquire_owned().map_err(full)?;
         // The window keeps it from being full.
         let (answers, incoming) = mpsc::channel(self.window + 1);
@@ -59,6 +64,7 @@ impl Streams {
             backend: Arc::clone(&self.backend),
             places: Arc::clone(&self.places),
             window: Arc::new(Semaphore::new(self.window)),
+            max_picture: self.max_picture,
             stopping: self.stopping.clone(),
             answers,
         };
@@ -84,6 +90,7 @@ struct Reader<S> {
     backend: Arc<dyn Backend>,
     places: Arc<Places>,
     window: Arc<Semaphore>,
+    max_picture: usize,
     stopping: CancellationToken,
     /// An error is the stream's last word.
     answers: mpsc::Sender<Result<Handed, Status>>,
@@ -147,7 +154,7 @@ where
             () = self.stopping.cancelled() => return Err(shutting_down()),
             request = self.requests.next() => request,
         };
-        match request.transpose().map_err(unreadable)? {
+        match request.transpose().map_err(|status| unreadable(status, self.max_picture))? {
             None => Ok(None),
             Some(v1::DetectStreamRequest { message: Some(message) }) => Ok(Some(message)),
             Some(v1::DetectStreamRequest { message: None }) => {
@@ -169,8 +176,8 @@ where
 
     async fn picture(&mut self, picture: Option<WirePicture>) -> Result<Picture, Status> {
         match picture {
-            Some(WirePicture::Image(image)) if image.len() > MAX_PICTURE_BYTES => {
-                Err(invalid("frame.image", format!("is larger than {} MiB", MAX_PICTURE_BYTES >> 20)))
+            Some(WirePicture::Image(image)) if image.len() > self.max_picture => {
+                Err(invalid("frame.image", too_large(self.max_picture)))
             }
             Some(WirePicture::Image(image)) => self.places.decode(image, "frame.image").await,
             Some(WirePicture::Raw(raw)) => raw_picture(raw),
@@ -180,11 +187,12 @@ where
 }
 
 /// Why no further message can be read, in words of this API.
-fn unreadable(status: Status) -> Status {
+fn unreadable(status: Status, max_picture: usize) -> Status {
     match status.code() {
         Code::OutOfRange => Status::out_of_range(format!(
-            "a message is larger than {} MiB; send a smaller picture, or JPEG or NV12 in place of RGB ({})",
-            MAX_PICTURE_BYTES >> 20,
+            "a message is larger than {}; send a smaller picture, or JPEG or NV12 in place of RGB, or raise [grpc] \
+             picture_bytes ({})",
+            size(max_picture),
             status.message()
         )),
         _ => status,

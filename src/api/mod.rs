@@ -20,12 +20,15 @@ pub mod fuzzing;
 mod health;
 mod models;
 mod observe;
+mod peers;
 mod places;
+mod rates;
 mod server;
 mod status;
+mod subscribe;
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -67,6 +70,13 @@ pub struct Config {
     pub streams: NonZeroUsize,
     /// Frames of one `DetectStream` that may be under way; more are not read yet.
     pub stream_window: NonZeroUsize,
+    /// Subscriptions and calls of `DetectStream` that one peer may have open; more are refused. A peer is an IPv4
+    /// address, or the first 64 bits of an IPv6 address.
+    pub peer_streams: NonZeroUsize,
+    /// Calls a second that one peer may begin; more are refused.
+    pub peer_calls: NonZeroU32,
+    /// Bytes of the largest picture that a client may send; the largest message is a little larger.
+    pub picture_bytes: NonZeroU32,
     /// Origins of web pages that may use this server, such as `https://cameras.example`; `*` is all of them.
     /// Pages of this machine may in any case.
     pub web_origins: Vec<String>,
@@ -100,6 +110,10 @@ impl Default for Config {
             streams: NonZeroUsize::MIN.saturating_add(63),
             // One a lane of a small machine, one in the slot, one in the decoder.
             stream_window: NonZeroUsize::MIN.saturating_add(3),
+            // A proxy may carry a thousand subscribers, and bring them all back at once.
+            peer_streams: NonZeroUsize::MIN.saturating_add(1999),
+            peer_calls: NonZeroU32::MIN.saturating_add(1999),
+            picture_bytes: NonZeroU32::MIN.saturating_add((16 << 20) - 1),
             web_origins: Vec::new(),
             connections: 4096,
             // Proxies bring many clients from one address.
@@ -113,6 +127,11 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Bytes of the largest picture.
+    fn max_picture(&self) -> usize {
+        usize::try_from(self.picture_bytes.get()).unwrap_or(usize::MAX)
+    }
+
     /// Who may hold a connection.
     pub fn limits(&self) -> Limits {
         Limits {

@@ -25,6 +25,16 @@ pub struct Metrics {
     requests: IntCounterVec,
     streams: IntGauge,
     stream_frames: IntCounterVec,
+    refused: IntCounterVec,
+}
+
+/// Which limit of a peer a call was refused for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Refusal {
+    /// `peer_streams`.
+    PeerStreams,
+    /// `peer_calls`.
+    PeerCalls,
 }
 
 impl Metrics {
@@ -45,10 +55,27 @@ impl Metrics {
             ),
             &["code"],
         )?;
+        let refused = IntCounterVec::new(
+            Opts::new(
+                "centerx_grpc_refused_total",
+                "gRPC calls refused for a limit of their peer, by limit.",
+            ),
+            &["limit"],
+        )?;
+        registry.register(Box::new(refused.clone()))?;
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(streams.clone()))?;
         registry.register(Box::new(stream_frames.clone()))?;
-        Ok(Self { requests, streams, stream_frames })
+        Ok(Self { requests, streams, stream_frames, refused })
+    }
+
+    /// Counts a call that was refused for a limit of its peer.
+    pub(super) fn refused(&self, limit: Refusal) {
+        let limit = match limit {
+            Refusal::PeerStreams => "peer_streams",
+            Refusal::PeerCalls => "peer_calls",
+        };
+        self.refused.with_label_values(&[limit]).inc();
     }
 
     /// Counts a stream as open until what is returned is let go.

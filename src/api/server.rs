@@ -24,14 +24,14 @@ use super::authorize::authorize;
 use super::backend::Backend;
 use super::budget::{Budget, charge};
 use super::cameras::Cameras;
-use super::detections::{Detections, MAX_MESSAGE_BYTES};
+use super::detections::{Detections, MESSAGE_OVERHEAD};
 use super::health::Health;
 use super::models::Models;
 use super::observe::{Metrics, Observer, observe};
+use super::peers::{self, Peers};
 use super::v1::camera_service_server::CameraServiceServer;
-use super::v1::detection_service_server::DetectionServiceServer;
 use super::v1::model_service_server::ModelServiceServer;
-use super::{Config, DESCRIPTORS, cors};
+use super::{Config, DESCRIPTORS, cors, subscribe};
 use crate::auth::{self, Guard};
 use crate::listen::{Http2, ListenError, Listener, Protocol, Setup};
 
@@ -146,28 +146,31 @@ impl Server {
     }
 
     fn router(&self) -> Result<Router, ServeError> {
+        let peers = Peers::new(&self.config, self.metrics.clone());
         let descriptors =
             [DESCRIPTORS, HEALTH_DESCRIPTORS, REFLECTION_DESCRIPTORS, OLD_REFLECTION_DESCRIPTORS];
         let observer = Observer::new(self.metrics.clone(), self.config.request_timeout, &descriptors);
         // The last layer is the outermost. Browsers' questions are answered first, then grpc-web becomes
         // gRPC, so that every call is observed in the same form, refusals too.
         Ok(self
-            .routes()?
+            .routes(peers.clone())?
             .into_axum_router()
             .layer(middleware::from_fn_with_state(Budget::new(), charge))
             .layer(middleware::from_fn_with_state(self.guard.clone(), authorize))
+            .layer(middleware::from_fn_with_state(peers, peers::limit))
             .layer(middleware::from_fn_with_state(observer, observe))
             .layer(GrpcWebLayer::new())
             .layer(cors::layer(&self.config.web_origins))
             .layer(middleware::map_request(tell_peer)))
     }
 
-    fn routes(&self) -> Result<Routes, ServeError> {
+    fn routes(&self, peers: Peers) -> Result<Routes, ServeError> {
         let backend = || Arc::clone(&self.backend);
         let detections = Detections::new(
             &self.config,
             backend(),
             self.metrics.clone(),
+            peers,
             self.stopping.clone(),
             self.cut.clone(),
         );
@@ -182,7 +185,7 @@ impl Server {
                 CameraServiceServer::new(Cameras { backend: backend() })
                     .max_decoding_message_size(MAX_CHANGE_BYTES),
             )
-            .add_service(DetectionServiceServer::new(detections).max_decoding_message_size(MAX_MESSAGE_BYTES))
+            .add_service(subscribe::Server::new(detections, self.config.max_picture() + MESSAGE_OVERHEAD))
             .add_service(
                 ModelServiceServer::new(Models { backend: backend() })
                     .max_decoding_message_size(MAX_CHANGE_BYTES),

@@ -1,5 +1,7 @@
 //! Errors to gRPC statuses: the one place where a code is chosen.
 
+use std::time::Duration;
+
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
@@ -139,6 +141,15 @@ pub(super) fn of_denied(denied: &Denied) -> Status {
         Denied::Missing | Denied::Malformed | Denied::Unknown => plain(Code::Unauthenticated, denied),
         Denied::Forbidden { .. } => plain(Code::PermissionDenied, denied),
     }
+}
+
+/// How a subscription ends whose client took nothing for `after`.
+pub(super) fn stalled(after: Duration) -> Status {
+    let seconds = after.as_secs_f32();
+    Status::aborted(format!(
+        "this subscriber took no message for {seconds} s ([publisher] stall_timeout) while messages waited; subscribe \
+         again, with resume, and read faster"
+    ))
 }
 
 /// How a stream ends when the server does.

@@ -293,7 +293,7 @@ mod tests {
         async fn next(&mut self) -> Arc<FrameDetections> {
             let event = tokio::time::timeout(Duration::from_secs(10), self.events.next()).await;
             match event.unwrap().unwrap() {
-                Event::Detections(frame) => frame,
+                Event::Detections(published) => Arc::clone(published.frame()),
                 other => panic!("{other:?}"),
             }
         }

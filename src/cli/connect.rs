@@ -17,6 +17,8 @@ use super::credentials::{Bearer, TokenArgs};
 
 /// For the connection and the TLS handshake.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// A server that is silent for so long is asked whether it lives, and has as long to answer.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// A way to a server, which shows the caller's token with each call.
 pub(super) type Connection = InterceptedService<Channel, Bearer>;
@@ -117,7 +119,10 @@ impl ServerArgs {
             let problem = format!("--server: {server} is not a URL such as http://127.0.0.1:50051");
             return Err(UsageError(problem).into());
         };
-        let endpoint = Endpoint::from(uri).connect_timeout(PATIENCE);
+        let endpoint = Endpoint::from(uri)
+            .connect_timeout(PATIENCE)
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE);
         if !self.is_encrypted() {
             if self.ca.is_some() || self.cert.is_some() {
                 let problem = format!("--ca and --cert are for https addresses, and --server is {server}");

@@ -1,16 +1,18 @@
 //! `centerx watch`: a subscriber that prints what is pushed to it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::time::{Duration, SystemTime};
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tonic::Code;
 
 use crate::api::v1::detection_service_client::DetectionServiceClient;
 use crate::api::v1::model_service_client::ModelServiceClient;
 use crate::api::v1::subscribe_response::Event;
 use crate::api::v1::{
-    CameraState, CameraStateChange, Detection, FrameDetections, ListModelsRequest, SubscribeRequest,
+    CameraState, CameraStateChange, Detection, FrameDetections, ListModelsRequest, Position, ResumeOutcome,
+    Resumed, SubscribeRequest,
 };
 use crate::cli::connect::{Connection, ServerArgs};
 use crate::cli::output;
@@ -18,6 +20,10 @@ use crate::detection::Landmark;
 
 /// How long `--seconds` waits for the first detection.
 const FIRST_DETECTION: Duration = Duration::from_secs(60);
+
+/// Between two attempts to reach the server again, the first time and at most.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// Subscribe to a server and print detections as they come.
 #[derive(Debug, clap::Args)]
@@ -45,46 +51,128 @@ pub struct Args {
 }
 
 impl Args {
-    /// Prints until the server ends the stream, or the time is up.
+    /// Prints until the time is up. When the server is gone, waits for it and goes on where it was.
     ///
     /// # Errors
-    /// A server that cannot be reached or refuses, or no detection in time.
+    /// A server that cannot be reached at first, or refuses, or no detection in time.
     pub fn run(self) -> anyhow::Result<()> {
         tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(self.watch())
     }
 
     async fn watch(self) -> anyhow::Result<()> {
         let channel = self.server.connect().await?;
-        let refusal = |status: tonic::Status| refusal(&self.server, &status);
-        let request = SubscribeRequest {
+        let mut printer = Printer::default();
+        if self.landmarks {
+            printer.names =
+                Some(landmark_names(channel.clone()).await.map_err(|status| refusal(&self.server, &status))?);
+        }
+        let mut watch = Watch {
+            client: DetectionServiceClient::new(channel),
+            printer,
+            positions: Positions::default(),
+            until: self.seconds.map(|_| Instant::now() + FIRST_DETECTION),
+            wait: FIRST_WAIT,
+        };
+        while let Some(cause) = watch.follow(&self).await? {
+            output::line(format_args!("-- {cause}; trying again in {:.1} s", watch.wait.as_secs_f32()))?;
+            if watch.pause().await.is_none() {
+                break;
+            }
+        }
+        anyhow::ensure!(self.seconds.is_none() || watch.printer.detections > 0, "no detections came");
+        Ok(())
+    }
+
+    fn request(&self, positions: &Positions) -> SubscribeRequest {
+        SubscribeRequest {
             camera_ids: self.cameras.clone(),
             classes: self.classes.clone(),
             min_score: self.min_score,
-        };
-        let mut printer = Printer::default();
-        if self.landmarks {
-            printer.names = Some(landmark_names(channel.clone()).await.map_err(refusal)?);
+            resume: positions.0.values().cloned().collect(),
         }
-        let mut client = DetectionServiceClient::new(channel);
-        let mut stream = client.subscribe(request).await.map_err(refusal)?.into_inner();
-        let mut until = self.seconds.map(|_| Instant::now() + FIRST_DETECTION);
+    }
+}
+
+/// The last frame of each camera that was seen, to continue there.
+#[derive(Debug, Default)]
+struct Positions(BTreeMap<String, Position>);
+
+impl Positions {
+    fn enter(&mut self, frame: &FrameDetections) {
+        let FrameDetections { camera_id, epoch, sequence, .. } = frame;
+        let position = Position { camera_id: camera_id.clone(), epoch: *epoch, sequence: *sequence };
+        self.0.insert(camera_id.clone(), position);
+    }
+}
+
+/// A watch over as many subscriptions as it takes.
+struct Watch {
+    client: DetectionServiceClient<Connection>,
+    printer: Printer,
+    positions: Positions,
+    until: Option<Instant>,
+    /// Before the next attempt.
+    wait: Duration,
+}
+
+impl Watch {
+    /// Subscribes and prints until the time is up, or until what this returns has happened, after which another
+    /// attempt is worth it.
+    async fn follow(&mut self, args: &Args) -> anyhow::Result<Option<String>> {
+        let request = args.request(&self.positions);
+        let mut stream = match self.client.subscribe(request).await {
+            Ok(response) => response.into_inner(),
+            Err(status) => return passing(&args.server, &status).map(Some),
+        };
         loop {
-            let message = match until {
+            let message = match self.until {
                 Some(until) => match timeout_at(until, stream.message()).await {
                     Ok(message) => message,
-                    Err(_) => break,
+                    Err(_) => return Ok(None),
                 },
                 None => stream.message().await,
             };
-            let Some(response) = message.map_err(refusal)? else { break };
-            let seen_before = printer.detections > 0;
-            printer.print(response.event)?;
-            if let (false, true, Some(seconds)) = (seen_before, printer.detections > 0, self.seconds) {
-                until = Some(Instant::now() + Duration::from_secs_f64(seconds.max(0.0)));
+            match message {
+                Ok(Some(response)) => self.enter(response.event, args.seconds)?,
+                Ok(None) => return Ok(Some("the server ended the stream".into())),
+                Err(status) => return passing(&args.server, &status).map(Some),
             }
         }
-        anyhow::ensure!(self.seconds.is_none() || printer.detections > 0, "no detections came");
+    }
+
+    fn enter(&mut self, event: Option<Event>, seconds: Option<f64>) -> io::Result<()> {
+        self.wait = FIRST_WAIT;
+        if let Some(Event::Detections(frame)) = &event {
+            self.positions.enter(frame);
+        }
+        let seen_before = self.printer.detections > 0;
+        self.printer.print(event)?;
+        if let (false, true, Some(seconds)) = (seen_before, self.printer.detections > 0, seconds) {
+            self.until = Some(Instant::now() + Duration::from_secs_f64(seconds.max(0.0)));
+        }
         Ok(())
+    }
+
+    /// Waits before the next attempt; none when the time is up meanwhile.
+    async fn pause(&mut self) -> Option<()> {
+        let end = Instant::now() + self.wait;
+        self.wait = (self.wait * 2).min(LONGEST_WAIT);
+        sleep_until(self.until.map_or(end, |until| until.min(end))).await;
+        self.until.is_none_or(|until| Instant::now() < until).then_some(())
+    }
+}
+
+/// In words, what may pass by itself.
+///
+/// # Errors
+/// A refusal that will not.
+fn passing(server: &ServerArgs, status: &tonic::Status) -> anyhow::Result<String> {
+    match status.code() {
+        Code::Unavailable | Code::Aborted | Code::ResourceExhausted => Ok(server.refusal(status)),
+        _ if std::error::Error::source(status).is_some() => {
+            Ok(format!("the connection broke: {}", server.refusal(status)))
+        }
+        _ => Err(refusal(server, status)),
     }
 }
 
@@ -114,6 +202,7 @@ impl Printer {
             Some(Event::Dropped(dropped)) => {
                 output::line(format_args!("-- {} frames missed: this reader is too slow", dropped.frames))
             }
+            Some(Event::Resumed(resumed)) => resumed_line(&resumed).map_or(Ok(()), output::line),
             Some(Event::CameraState(change)) => output::line(state_line(&change)),
             None => Ok(()),
         }
@@ -139,6 +228,18 @@ impl Printer {
         self.detections += frame.detections.len() as u64;
         Ok(())
     }
+}
+
+/// What to say of a camera that was resumed; nothing if nothing is missing.
+fn resumed_line(resumed: &Resumed) -> Option<String> {
+    let restarted = resumed.outcome() == ResumeOutcome::Restarted;
+    let gone = resumed
+        .gap
+        .as_ref()
+        .map(|gap| format!("frames {} to {} are gone", gap.first_sequence, gap.last_sequence));
+    let again = restarted.then(|| "its frames are counted anew".to_owned());
+    let parts: Vec<_> = again.into_iter().chain(gone).collect();
+    (!parts.is_empty()).then(|| format!("-- {}  {}", resumed.camera_id, parts.join(", ")))
 }
 
 fn detection_text(found: &Detection) -> String {
@@ -192,6 +293,18 @@ mod tests {
         assert_eq!(landmark_text(&face, Some(&names)), " left_eye 0.91 [10,20] 2 0.50 [5,6]");
         assert_eq!(landmark_text(&Detection::default(), None), "");
         assert_eq!(landmark_text(&Detection::default(), Some(&names)), "");
+    }
+
+    #[test]
+    fn what_is_missing_after_a_return_is_told() {
+        let gap = Some(crate::api::v1::Gap { first_sequence: 3, last_sequence: 9, ..Default::default() });
+        let resumed = |outcome: ResumeOutcome, gap| {
+            resumed_line(&Resumed { camera_id: "yard".into(), outcome: outcome.into(), gap })
+        };
+        assert_eq!(resumed(ResumeOutcome::Continued, None), None);
+        assert_eq!(resumed(ResumeOutcome::Gap, gap.clone()).unwrap(), "-- yard  frames 3 to 9 are gone");
+        let both = "-- yard  its frames are counted anew, frames 3 to 9 are gone";
+        assert_eq!(resumed(ResumeOutcome::Restarted, gap).unwrap(), both);
     }
 
     #[test]

@@ -1,28 +1,32 @@
 //! The part of a filter that looks into a frame: classes and scores.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::detection::{Detection, EventFilter, FrameDetections};
 
 /// Which detections of a frame a subscriber wants.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) struct DetectionFilter {
-    /// Empty means all.
-    classes: HashSet<String>,
+    /// In order, each once; empty means all.
+    classes: Vec<String>,
     min_score: f32,
 }
 
 impl DetectionFilter {
     pub(super) fn new(filter: &EventFilter) -> Self {
-        Self { classes: filter.classes.iter().cloned().collect(), min_score: filter.min_score }
+        let mut classes = filter.classes.clone();
+        classes.sort_unstable();
+        classes.dedup();
+        Self { classes, min_score: filter.min_score }
     }
 
-    /// The frame with only the wanted detections; the very same one if all of them are wanted.
-    pub(super) fn apply(&self, frame: Arc<FrameDetections>) -> Arc<FrameDetections> {
-        if frame.detections.iter().all(|detection| self.wants(detection)) {
-            return frame;
-        }
+    /// Whether nothing of the frame is left out.
+    pub(super) fn wants_all(&self, frame: &FrameDetections) -> bool {
+        frame.detections.iter().all(|detection| self.wants(detection))
+    }
+
+    /// The frame with only the wanted detections.
+    pub(super) fn apply(&self, frame: &FrameDetections) -> Arc<FrameDetections> {
         let wanted = frame.detections.iter().filter(|detection| self.wants(detection)).cloned().collect();
         Arc::new(FrameDetections {
             camera: frame.camera.clone(),
@@ -37,6 +41,7 @@ impl DetectionFilter {
 
     fn wants(&self, detection: &Detection) -> bool {
         detection.score >= self.min_score
-            && (self.classes.is_empty() || self.classes.contains(&*detection.label))
+            && (self.classes.is_empty()
+                || self.classes.binary_search_by(|class| class.as_str().cmp(&detection.label)).is_ok())
     }
 }

@@ -17,6 +17,9 @@ const LAG_BUCKETS: &[f64] = &[0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 
 pub struct Metrics {
     pub(super) subscribers: IntGauge,
     dropped: IntCounter,
+    stalled: IntCounter,
+    kept: IntGauge,
+    kept_bytes: IntGauge,
     lag: Histogram,
     detections: IntCounterVec,
     publish: Histogram,
@@ -35,6 +38,18 @@ impl Metrics {
             dropped: IntCounter::new(
                 "centerx_subscriber_dropped_frames_total",
                 "Frames that subscribers missed because they read too slowly, over all subscribers.",
+            )?,
+            stalled: IntCounter::new(
+                "centerx_subscribers_stalled_total",
+                "Subscriptions ended because they took nothing for stall_timeout.",
+            )?,
+            kept: IntGauge::new(
+                "centerx_replay_frames",
+                "Published frames kept for subscribers that come back.",
+            )?,
+            kept_bytes: IntGauge::new(
+                "centerx_replay_bytes",
+                "Memory of the frames kept for subscribers that come back, about.",
             )?,
             lag: Histogram::with_opts(
                 HistogramOpts::new(
@@ -61,6 +76,9 @@ impl Metrics {
         };
         registry.register(Box::new(metrics.subscribers.clone()))?;
         registry.register(Box::new(metrics.dropped.clone()))?;
+        registry.register(Box::new(metrics.stalled.clone()))?;
+        registry.register(Box::new(metrics.kept.clone()))?;
+        registry.register(Box::new(metrics.kept_bytes.clone()))?;
         registry.register(Box::new(metrics.lag.clone()))?;
         registry.register(Box::new(metrics.detections.clone()))?;
         registry.register(Box::new(metrics.publish.clone()))?;
@@ -78,6 +96,17 @@ impl Metrics {
         for detection in &frame.detections {
             self.detections.with_label_values(&[&*detection.label]).inc();
         }
+    }
+
+    /// Counts a subscription that was ended because it took nothing.
+    pub(super) fn stalled(&self) {
+        self.stalled.inc();
+    }
+
+    /// Notes how many frames are kept, and their memory.
+    pub(super) fn kept(&self, (frames, bytes): (usize, usize)) {
+        self.kept.set(i64::try_from(frames).unwrap_or(i64::MAX));
+        self.kept_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// Counts an event that a subscriber took while `waiting` frames were left in its ring.

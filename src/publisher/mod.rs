@@ -2,45 +2,34 @@
 //!
 //! [`Hub::publish`] runs on an engine's thread, so it only puts a pointer into the ring of each
 //! subscriber of the camera. What costs more, such as leaving out classes, happens when a subscriber
-//! receives. A ring that is full is emptied, counted and told ([`Event::Dropped`]): a slow subscriber
-//! jumps to the newest and never holds up anybody.
+//! receives, and once for all with the same filter. A ring that is full is emptied, counted and told
+//! ([`Event::Dropped`]): a slow subscriber jumps to the newest and never holds up anybody. One that takes nothing at
+//! all for long is ended ([`Event::Stalled`]). What was published lately is kept for subscribers that come back
+//! (`replay`).
 //!
 //! What does not belong here: tracking, the wire format, and which cameras and classes exist.
 
+mod config;
+mod entry;
 mod filter;
 mod metrics;
+mod replay;
 mod ring;
 mod subscription;
 mod table;
 
-use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-
-use serde::Deserialize;
 
 use crate::camera::{CameraId, CameraStatus};
 use crate::detection::{Event, EventFilter, FrameDetections};
 
+pub use config::Config;
 pub use metrics::Metrics;
+use replay::Replay;
 use subscription::Subscriber;
 pub use subscription::Subscription;
 use table::Table;
-
-/// The hub's settings.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// Frames' detections that wait for one subscriber at most; one more empties its ring.
-    pub ring: NonZeroUsize,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        // Six seconds of a camera at ten frames a second: a hiccup passes unseen, a stall does not.
-        Self { ring: NonZeroUsize::MIN.saturating_add(63) }
-    }
-}
 
 /// Where the stages hand over what subscribers want to know. Clones are the same hub.
 #[derive(Clone, Debug)]
@@ -57,6 +46,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     table: Arc<Table>,
+    replay: Replay,
     closed: bool,
 }
 
@@ -72,15 +62,31 @@ impl Hub {
     /// published one after the other.
     pub fn publish(&self, frame: Arc<FrameDetections>) {
         let begun = Instant::now();
-        let table = self.0.table();
-        let dropped = table.watching(&frame.camera).map(|subscriber| subscriber.push_frame(&frame)).sum();
+        // In one step: who subscribes before it is in the table, who does after it finds the frame kept.
+        let (entry, table) = {
+            let mut state = self.0.lock();
+            let entry = state.replay.enter(Arc::clone(&frame), &self.0.config, begun);
+            self.0.metrics.kept(state.replay.size());
+            (entry, Arc::clone(&state.table))
+        };
+        let (mut dropped, mut stalled) = (0, Vec::new());
+        for subscriber in table.watching(&frame.camera) {
+            let pushed = subscriber.push_frame(&entry, begun);
+            dropped += pushed.dropped;
+            stalled.extend(pushed.stalled.then_some(subscriber));
+        }
         self.0.metrics.published(&frame, dropped, begun);
+        for subscriber in stalled {
+            self.0.metrics.stalled();
+            self.0.take_out(subscriber);
+        }
     }
 
     /// Hands a camera's new state to every subscriber of the camera.
     pub fn camera_state(&self, camera: &CameraId, status: Arc<CameraStatus>) {
+        let now = Instant::now();
         for subscriber in self.0.table().watching(camera) {
-            subscriber.push_state(camera, &status);
+            subscriber.push_state(camera, &status, now);
         }
     }
 
@@ -94,10 +100,14 @@ impl Hub {
 
     /// Begins a subscription and only then takes the snapshot `initial`, which is received first.
     ///
-    /// In this order no change falls between the two: a change that the snapshot misses is in the ring.
+    /// In this order no change falls between the two: a change that the snapshot misses is in the ring. What is
+    /// resumed follows the snapshot.
     pub fn subscribe_with(&self, filter: EventFilter, initial: impl FnOnce() -> Vec<Event>) -> Subscription {
-        let subscriber = Arc::new(Subscriber::new(self.0.config.ring, filter.cameras.clone()));
+        let (config, now) = (&self.0.config, Instant::now());
         let mut state = self.0.lock();
+        let resumed =
+            filter.resume.iter().map(|position| state.replay.after(position, config, now)).collect();
+        let subscriber = Arc::new(Subscriber::new(config, filter.cameras.clone(), resumed, now));
         if state.closed {
             subscriber.close();
         } else {
@@ -120,15 +130,17 @@ impl Hub {
         }
     }
 
-    /// Forgets the metrics of a camera that was removed.
+    /// Forgets the metrics of a camera that was removed, and what is kept of it.
     pub fn forget(&self, camera: &CameraId) {
+        self.0.lock().replay.forget(camera);
         self.0.metrics.forget(camera);
     }
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic cannot leave the table half changed: it is swapped or edited by single calls.
+        // A panic leaves nothing half changed that matters: the table is swapped or edited by single calls, and
+        // what is kept is a help to subscribers, not a promise.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -137,8 +149,13 @@ impl Shared {
     }
 
     fn remove(&self, subscriber: &Arc<Subscriber>) {
-        Arc::make_mut(&mut self.lock().table).remove(subscriber);
+        self.take_out(subscriber);
         self.metrics.subscribers.dec();
+    }
+
+    /// Takes a subscriber out of the table, if it is there.
+    fn take_out(&self, subscriber: &Arc<Subscriber>) {
+        Arc::make_mut(&mut self.lock().table).remove(subscriber);
     }
 }
 

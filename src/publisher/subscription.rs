@@ -1,24 +1,27 @@
 //! One subscriber: the end that publishers fill and the end that its task reads.
 
-use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 use std::vec;
 
 use futures_util::Stream;
 
-use super::Shared;
+use super::entry::Entry;
 use super::filter::DetectionFilter;
-use super::ring::Ring;
+use super::replay::Resumption;
+use super::ring::{Next, Ring};
+use super::{Config, Shared};
 use crate::camera::{CameraId, CameraStatus};
-use crate::detection::{Event, EventFilter, FrameDetections};
+use crate::detection::{Event, EventFilter};
 
 /// The publishers' end.
 #[derive(Debug)]
 pub(super) struct Subscriber {
     /// The cameras it watches, each once; empty means all.
     cameras: Vec<CameraId>,
+    stall_timeout: Duration,
     inner: Mutex<Inner>,
 }
 
@@ -26,28 +29,62 @@ pub(super) struct Subscriber {
 struct Inner {
     ring: Ring,
     waker: Option<Waker>,
+    /// Since when something waits that was not taken; none while nothing waits.
+    waiting_since: Option<Instant>,
     closed: bool,
+    /// It was ended because it took nothing, and is yet to be told.
+    stalled: bool,
+}
+
+/// What became of a frame for one subscriber.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pushed {
+    /// Frames that were dropped for it.
+    pub(super) dropped: u64,
+    /// The subscriber took nothing for too long and has ended.
+    pub(super) stalled: bool,
 }
 
 impl Subscriber {
-    pub(super) fn new(ring: NonZeroUsize, mut cameras: Vec<CameraId>) -> Self {
+    pub(super) fn new(
+        config: &Config,
+        mut cameras: Vec<CameraId>,
+        resumed: Vec<Resumption>,
+        now: Instant,
+    ) -> Self {
         cameras.sort_unstable();
         cameras.dedup();
-        Self { cameras, inner: Mutex::new(Inner { ring: Ring::new(ring), waker: None, closed: false }) }
+        let ring = Ring::new(config.ring, resumed);
+        let waiting_since = (!ring.is_empty()).then_some(now);
+        let inner = Inner { ring, waker: None, waiting_since, closed: false, stalled: false };
+        Self { cameras, stall_timeout: config.stall_timeout, inner: Mutex::new(inner) }
     }
 
     pub(super) fn cameras(&self) -> &[CameraId] {
         &self.cameras
     }
 
-    /// Adds a frame; returns how many were dropped for it.
-    pub(super) fn push_frame(&self, frame: &Arc<FrameDetections>) -> u64 {
-        self.change(|ring| ring.push_frame(Arc::clone(frame)))
+    /// Adds a frame that is published `now`.
+    pub(super) fn push_frame(&self, frame: &Arc<Entry>, now: Instant) -> Pushed {
+        let mut inner = self.lock();
+        if inner.closed {
+            return Pushed::default();
+        }
+        let since = *inner.waiting_since.get_or_insert(now);
+        let stalled = now.saturating_duration_since(since) > self.stall_timeout;
+        let dropped = if stalled { inner.give_up() } else { inner.ring.push_frame(Arc::clone(frame)) };
+        wake(inner);
+        Pushed { dropped, stalled }
     }
 
     /// Adds a camera's state.
-    pub(super) fn push_state(&self, camera: &CameraId, status: &Arc<CameraStatus>) {
-        self.change(|ring| ring.push_state(camera.clone(), Arc::clone(status)));
+    pub(super) fn push_state(&self, camera: &CameraId, status: &Arc<CameraStatus>, now: Instant) {
+        let mut inner = self.lock();
+        if !inner.closed {
+            inner.waiting_since.get_or_insert(now);
+            inner.ring.push_state(camera.clone(), Arc::clone(status));
+            wake(inner);
+        }
     }
 
     /// Lets the stream end once the ring is empty.
@@ -57,19 +94,23 @@ impl Subscriber {
         wake(inner);
     }
 
-    fn change<T: Default>(&self, change: impl FnOnce(&mut Ring) -> T) -> T {
-        let mut inner = self.lock();
-        if inner.closed {
-            return T::default();
-        }
-        let result = change(&mut inner.ring);
-        wake(inner);
-        result
-    }
-
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Nothing under this lock panics, so poison carries no news.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Ends a subscriber that takes nothing; returns how many frames it misses.
+    fn give_up(&mut self) -> u64 {
+        (self.closed, self.stalled) = (true, true);
+        self.ring.clear()
+    }
+
+    fn take(&mut self) -> Option<Next> {
+        let next = self.ring.pop()?;
+        self.waiting_since = (!self.ring.is_empty()).then(Instant::now);
+        Some(next)
     }
 }
 
@@ -88,8 +129,15 @@ fn wake(mut inner: MutexGuard<'_, Inner>) {
 pub struct Subscription {
     hub: Arc<Shared>,
     subscriber: Arc<Subscriber>,
-    filter: DetectionFilter,
+    filter: Arc<DetectionFilter>,
     initial: vec::IntoIter<Event>,
+}
+
+/// What a look into the ring gives.
+enum Look {
+    Next(Next, usize),
+    Stalled,
+    End,
 }
 
 impl Subscription {
@@ -99,15 +147,17 @@ impl Subscription {
         filter: &EventFilter,
         initial: Vec<Event>,
     ) -> Self {
-        Self { hub, subscriber, filter: DetectionFilter::new(filter), initial: initial.into_iter() }
+        let filter = Arc::new(DetectionFilter::new(filter));
+        Self { hub, subscriber, filter, initial: initial.into_iter() }
     }
 
-    /// Takes the next event out of the ring, or leaves word to be woken.
-    fn poll_ring(&self, cx: &Context<'_>) -> Poll<Option<(Event, usize)>> {
+    /// Takes what comes next out of the ring, or leaves word to be woken.
+    fn poll_ring(&self, cx: &Context<'_>) -> Poll<Look> {
         let mut inner = self.subscriber.lock();
-        match inner.ring.pop() {
-            Some(event) => Poll::Ready(Some((event, inner.ring.frames()))),
-            None if inner.closed => Poll::Ready(None),
+        match inner.take() {
+            Some(next) => Poll::Ready(Look::Next(next, inner.ring.frames())),
+            None if std::mem::take(&mut inner.stalled) => Poll::Ready(Look::Stalled),
+            None if inner.closed => Poll::Ready(Look::End),
             None => {
                 inner.waker = Some(cx.waker().clone());
                 Poll::Pending
@@ -123,13 +173,13 @@ impl Stream for Subscription {
         if let Some(event) = self.initial.next() {
             return Poll::Ready(Some(event));
         }
-        self.poll_ring(cx).map(|next| {
-            let (event, waiting) = next?;
-            self.hub.metrics.received(waiting);
-            Some(match event {
-                Event::Detections(frame) => Event::Detections(self.filter.apply(frame)),
-                other => other,
-            })
+        self.poll_ring(cx).map(|look| match look {
+            Look::Next(next, waiting) => {
+                self.hub.metrics.received(waiting);
+                Some(next.into_event(|entry| entry.seen_through(&self.filter)))
+            }
+            Look::Stalled => Some(Event::Stalled(self.subscriber.stall_timeout)),
+            Look::End => None,
         })
     }
 }

@@ -1,7 +1,8 @@
 //! The hub against its promises, by values and by random interleavings.
 
 use std::collections::HashMap;
-use std::time::SystemTime;
+use std::num::NonZeroUsize;
+use std::time::{Duration, SystemTime};
 
 use futures_util::{FutureExt, StreamExt};
 use prometheus::Registry;
@@ -9,12 +10,17 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::camera::CameraState;
-use crate::detection::{BoundingBox, Detection};
+use crate::detection::{BoundingBox, Detection, Position, ResumeOutcome};
 use crate::frame::{CaptureQuality, CaptureTime};
 
+mod replay;
+
 fn hub(ring: usize) -> (Hub, Registry) {
+    hub_with(Config { ring: NonZeroUsize::new(ring).unwrap(), ..Config::default() })
+}
+
+fn hub_with(config: Config) -> (Hub, Registry) {
     let registry = Registry::new();
-    let config = Config { ring: NonZeroUsize::new(ring).unwrap() };
     (Hub::new(config, Metrics::new(&registry).unwrap()), registry)
 }
 
@@ -54,7 +60,12 @@ fn drain(subscription: &mut Subscription) -> Vec<String> {
     while let Some(next) = subscription.next().now_or_never() {
         seen.push(match next {
             Some(Event::Detections(frame)) => format!("{} {}", frame.camera, frame.sequence),
-            Some(Event::Dropped { frames }) => format!("dropped {frames}"),
+            Some(Event::Dropped { frames, .. }) => format!("dropped {frames}"),
+            Some(Event::Stalled(after)) => format!("stalled {after:?}"),
+            Some(Event::Resumed { camera, outcome, gap }) => {
+                let gap = gap.map(|gap| format!(", {} to {} gone", gap.first, gap.last));
+                format!("{camera} {outcome:?}{}", gap.unwrap_or_default())
+            }
             Some(Event::CameraState(camera, status)) => format!("{camera}: {}", status.reason),
             None => "end".into(),
         });
@@ -156,7 +167,62 @@ fn detections_are_filtered_and_an_unfiltered_subscriber_shares_the_frame() {
     let Some(Some(Event::Detections(seen))) = picky.next().now_or_never() else { panic!("no frame") };
     assert_eq!((seen.sequence, seen.detections.len()), (2, 0), "a frame with none of them is sent, empty");
     let Some(Some(Event::Detections(seen))) = plain.next().now_or_never() else { panic!("no frame") };
-    assert!(Arc::ptr_eq(&seen, &published));
+    assert!(Arc::ptr_eq(seen.frame(), &published));
+}
+
+#[test]
+fn subscribers_with_the_same_filter_share_what_they_see() {
+    let (hub, _) = hub(8);
+    let filter = |min_score| EventFilter {
+        min_score,
+        classes: vec!["car".into(), "person".into()],
+        ..EventFilter::default()
+    };
+    let mut same: Vec<_> = (0..2).map(|_| hub.subscribe(filter(0.5), vec![])).collect();
+    let mut other = hub.subscribe(filter(0.2), vec![]);
+    hub.publish(frame(
+        "a",
+        1,
+        vec![detection("person", 0.9), detection("person", 0.3), detection("dog", 0.9)],
+    ));
+    let next = |subscription: &mut Subscription| match subscription.next().now_or_never() {
+        Some(Some(Event::Detections(seen))) => seen,
+        other => panic!("{other:?}"),
+    };
+    let (first, second, third) = (next(&mut same[0]), next(&mut same[1]), next(&mut other));
+    assert!(Arc::ptr_eq(&first, &second) && !Arc::ptr_eq(&first, &third));
+    assert_eq!((first.detections.len(), third.detections.len()), (1, 2));
+    let encoded = first.wire(|_| vec![1]).as_ptr();
+    assert_eq!(second.wire(|_| panic!("encoded twice")).as_ptr(), encoded);
+}
+
+#[test]
+fn a_subscriber_that_takes_nothing_is_ended_told_and_let_go() {
+    let (hub, registry) = hub_with(Config { stall_timeout: Duration::ZERO, ..Config::default() });
+    let mut stuck = hub.subscribe(watch(&[]), vec![]);
+    hub.publish(frame("a", 1, vec![]));
+    while metric(&registry, "centerx_subscribers_stalled_total") == 0.0 {
+        hub.publish(frame("a", 2, vec![]));
+    }
+    assert_eq!(hub.0.table().all().count(), 0, "publishers do not meet it again");
+    hub.publish(frame("a", 3, vec![]));
+    let seen = drain(&mut stuck);
+    assert!(seen[0].starts_with("dropped "), "{seen:?}");
+    assert_eq!(seen[1..], ["stalled 0ns", "end"]);
+}
+
+#[test]
+fn a_subscriber_that_takes_what_there_is_never_stalls() {
+    let (hub, registry) = hub_with(Config { stall_timeout: Duration::from_millis(20), ..Config::default() });
+    let mut steady = hub.subscribe(watch(&[]), vec![]);
+    let start = Instant::now();
+    let mut sequence = 0;
+    while start.elapsed() < Duration::from_millis(60) {
+        sequence += 1;
+        hub.publish(frame("a", sequence, vec![]));
+        assert_eq!(drain(&mut steady), [format!("a {sequence}")]);
+    }
+    assert_eq!(metric(&registry, "centerx_subscribers_stalled_total"), 0.0);
 }
 
 #[test]
@@ -167,7 +233,7 @@ fn closing_lets_subscribers_drain_and_ends_them() {
     hub.close();
     hub.publish(frame("a", 2, vec![]));
     assert_eq!(drain(&mut early), ["a 1", "end"]);
-    let mut late = hub.subscribe(watch(&[]), vec![Event::Dropped { frames: 1 }]);
+    let mut late = hub.subscribe(watch(&[]), vec![Event::Dropped { frames: 1, gaps: vec![] }]);
     assert_eq!(drain(&mut late), ["dropped 1", "end"]);
 }
 
@@ -216,13 +282,14 @@ impl Books {
                 let before = self.last.insert(frame.camera.clone(), frame.sequence);
                 assert!(before.is_none_or(|before| before < frame.sequence), "sequences strictly increase");
             }
-            Event::Dropped { frames } => {
-                assert!(frames > 0);
+            Event::Dropped { frames, gaps } => {
+                assert!(frames > 0 && !gaps.is_empty());
                 self.dropped += frames;
             }
             Event::CameraState(camera, status) => {
                 self.last_state.insert(camera, status.reason.clone());
             }
+            other => panic!("{other:?}"),
         }
     }
 

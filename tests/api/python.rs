@@ -90,9 +90,10 @@ async fn subscribe_comes_back_after_a_restart_of_the_server() {
     let stubs = stubs();
     let first = Running::start().await;
     let address = first.address;
-    let args = [&address.to_string(), "--count", "1", "--timeout", "60"];
+    let args = [&address.to_string(), "--count", "2", "--timeout", "60"];
     let running = tokio::spawn(run(client(&stubs, "subscribe.py", &args)));
     until_subscribed(&first).await;
+    first.backend.hub.publish(frame("yard", 7, vec![detection("car", 0.5)]));
     first.stop.send(()).unwrap();
     first.backend.hub.close();
     first.task.await.unwrap();
@@ -100,8 +101,12 @@ async fn subscribe_comes_back_after_a_restart_of_the_server() {
     until_subscribed(&second).await;
     second.backend.hub.publish(frame("yard", 1, vec![detection("person", 0.71)]));
     let output = running.await.unwrap();
-    assert_eq!(text(&output.stdout), "yard  0.0 s  person 0.71 [613,232,652,341]\n");
-    assert!(text(&output.stderr).contains("the server is shutting down"), "{}", text(&output.stderr));
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    let [before, after] =
+        ["car 0.50", "person 0.71"].map(|found| format!("yard  0.0 s  {found} [613,232,652,341]\n"));
+    assert_eq!(out, before + &after, "{err}");
+    assert!(err.contains("the server is shutting down"), "{err}");
+    assert!(err.contains("yard  its frames are counted anew"), "{err}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -45,6 +45,12 @@ async fn next_text(stream: &mut Streaming<v1::SubscribeResponse>) -> String {
             let status = change.status.unwrap();
             format!("{} {}: {}", change.camera_id, status.state().as_str_name(), status.reason)
         }
+        Event::Resumed(resumed) => {
+            let gap =
+                resumed.gap.as_ref().map(|gap| format!(" {} to {}", gap.first_sequence, gap.last_sequence));
+            let outcome = resumed.outcome().as_str_name().trim_start_matches("RESUME_OUTCOME_").to_owned();
+            format!("{} {outcome}{}", resumed.camera_id, gap.unwrap_or_default())
+        }
     }
 }
 
@@ -71,6 +77,7 @@ async fn filters_choose_cameras_classes_and_scores() {
         camera_ids: vec!["yard".into()],
         classes: vec!["person".into()],
         min_score: 0.5,
+        ..Default::default()
     };
     let mut stream = subscribe(&mut client, request).await;
     assert_eq!(next_text(&mut stream).await, "yard CAMERA_STATE_LIVE: frames arrive");
@@ -126,7 +133,7 @@ async fn a_slow_subscriber_is_told_what_it_missed_and_gets_the_newest() {
                 (received, last) = (received + 1, frame.sequence);
             }
             Event::Dropped(gap) => dropped += gap.frames,
-            Event::CameraState(_) => panic!("no camera changed"),
+            other => panic!("no camera changed: {other:?}"),
         }
     }
     assert_eq!(received + dropped, published);
@@ -181,4 +188,133 @@ async fn a_client_that_hangs_up_is_forgotten_and_counted() {
     while server.metric("centerx_subscribers") != Some(0.0) || server.metric(name) != Some(1.0) {
         tokio::task::yield_now().await;
     }
+}
+
+fn position(camera: &str, epoch: u64, sequence: u64) -> v1::Position {
+    v1::Position { camera_id: camera.into(), epoch, sequence }
+}
+
+#[tokio::test]
+async fn a_subscriber_that_comes_back_goes_on_where_it_was() {
+    let (server, mut client) = start(64).await;
+    let request = v1::SubscribeRequest { camera_ids: vec!["yard".into()], ..Default::default() };
+    let mut stream = subscribe(&mut client, request.clone()).await;
+    next(&mut stream).await;
+    server.backend.hub.publish(frame("yard", 3, vec![detection("person", 0.9)]));
+    let Event::Detections(seen) = next(&mut stream).await else { panic!("no detections") };
+    drop(stream);
+    server.backend.hub.publish(frame("yard", 4, vec![detection("car", 0.9)]));
+
+    let back =
+        v1::SubscribeRequest { resume: vec![position("yard", seen.epoch, seen.sequence)], ..request.clone() };
+    let mut stream = subscribe(&mut client, back).await;
+    assert_eq!(next_text(&mut stream).await, "yard CAMERA_STATE_LIVE: frames arrive");
+    assert_eq!(next_text(&mut stream).await, "yard CONTINUED");
+    assert_eq!(next_text(&mut stream).await, "yard 4 car");
+    server.backend.hub.publish(frame("yard", 5, vec![]));
+    assert_eq!(next_text(&mut stream).await, "yard 5 ");
+
+    let stranger = v1::SubscribeRequest { resume: vec![position("yard", seen.epoch + 1, 400)], ..request };
+    let mut stream = subscribe(&mut client, stranger).await;
+    next(&mut stream).await;
+    assert_eq!(next_text(&mut stream).await, "yard RESTARTED");
+    assert_eq!(next_text(&mut stream).await, "yard 3 person");
+}
+
+#[tokio::test]
+async fn wrong_positions_are_named() {
+    let (_server, mut client) = start(64).await;
+    let cases = [
+        (vec![position("a b", 1, 1)], "resume[0].camera_id"),
+        (vec![position("yard", 1, 1), position("gate", 1, 1)], "resume[1].camera_id"),
+        (vec![position("yard", 1, 1), position("yard", 1, 2)], "resume[1].camera_id"),
+    ];
+    for (resume, field) in cases {
+        let request = v1::SubscribeRequest { camera_ids: vec!["yard".into()], resume, ..Default::default() };
+        let status = client.subscribe(request).await.unwrap_err();
+        assert_eq!((status.code(), fields(&status)), (Code::InvalidArgument, vec![field.to_owned()]));
+    }
+}
+
+#[tokio::test]
+async fn a_peer_with_too_many_streams_is_told_the_limit() {
+    let config = centerx::api::Config { peer_streams: 2.try_into().unwrap(), ..Default::default() };
+    let server = Running::start_with(config, 64).await;
+    let mut client = DetectionServiceClient::new(server.channel().await);
+    let first = subscribe(&mut client, v1::SubscribeRequest::default()).await;
+    let (requests, incoming) = tokio::sync::mpsc::channel(1);
+    let requests_stream = tokio_stream_of(incoming);
+    let second = client.detect_stream(requests_stream).await.unwrap();
+    let refused = client.subscribe(v1::SubscribeRequest::default()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert!(refused.message().contains("127.0.0.1 has 2 streams open"), "{refused}");
+    assert_eq!(server.metric(r#"centerx_grpc_refused_total{limit="peer_streams"}"#), Some(1.0));
+    drop((first, second, requests));
+    while client.subscribe(v1::SubscribeRequest::default()).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+}
+
+fn tokio_stream_of(
+    mut incoming: tokio::sync::mpsc::Receiver<v1::DetectStreamRequest>,
+) -> impl futures_util::Stream<Item = v1::DetectStreamRequest> {
+    futures_util::stream::poll_fn(move |cx| incoming.poll_recv(cx))
+}
+
+#[tokio::test]
+async fn a_peer_that_calls_too_often_is_told_the_limit() {
+    let config = centerx::api::Config { peer_calls: 5.try_into().unwrap(), ..Default::default() };
+    let server = Running::start_with(config, 64).await;
+    let mut client = v1::camera_service_client::CameraServiceClient::new(server.channel().await);
+    let refused = loop {
+        if let Err(refused) = client.list_cameras(v1::ListCamerasRequest::default()).await {
+            break refused;
+        }
+    };
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert!(refused.message().contains("[grpc] peer_calls"), "{refused}");
+    let counted = r#"centerx_grpc_requests_total{code="RESOURCE_EXHAUSTED",method="centerx.v1.CameraService/ListCameras"}"#;
+    while server.metric(counted) != Some(1.0) {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(server.metric(r#"centerx_grpc_refused_total{limit="peer_calls"}"#), Some(1.0));
+}
+
+#[tokio::test]
+async fn a_subscriber_that_never_reads_is_ended_with_the_reason_and_can_come_back() {
+    let stall_timeout = std::time::Duration::from_secs(1);
+    let hub = centerx::publisher::Config { stall_timeout, ..Default::default() };
+    let server = Running::start_with_hub(centerx::api::Config::default(), hub).await;
+    let endpoint = server.endpoint().initial_stream_window_size(65_535);
+    let mut client = DetectionServiceClient::new(endpoint.connect().await.unwrap());
+    let mut stream = subscribe(&mut client, v1::SubscribeRequest::default()).await;
+    let crowd = vec![detection("person", 0.9); 500];
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
+    let mut sequence = 0;
+    while server.metric("centerx_subscribers_stalled_total") == Some(0.0) {
+        assert!(tokio::time::Instant::now() < deadline, "it is never ended");
+        sequence += 1;
+        server.backend.hub.publish(frame("yard", sequence, crowd.clone()));
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let (mut last, mut missed) = (v1::FrameDetections::default(), 0);
+    let ended = loop {
+        match stream.message().await {
+            Ok(Some(v1::SubscribeResponse { event: Some(Event::Detections(frame)) })) => last = frame,
+            Ok(Some(v1::SubscribeResponse { event: Some(Event::Dropped(dropped)) })) => {
+                missed += dropped.frames
+            }
+            Ok(other) => panic!("{other:?}"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(ended.code(), Code::Aborted);
+    assert!(ended.message().contains("took no message for 1 s ([publisher] stall_timeout)"), "{ended}");
+    assert!(missed > 0);
+    let resume = vec![position("yard", last.epoch, last.sequence)];
+    let mut back = subscribe(&mut client, v1::SubscribeRequest { resume, ..Default::default() }).await;
+    let Event::Resumed(resumed) = next(&mut back).await else { panic!("not resumed") };
+    let first = resumed.gap.map_or(last.sequence, |gap| gap.last_sequence) + 1;
+    let Event::Detections(seen) = next(&mut back).await else { panic!("no detections") };
+    assert_eq!(seen.sequence, first, "every frame comes or was named as gone");
 }

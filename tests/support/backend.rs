@@ -169,8 +169,7 @@ impl PictureStream for ScriptedStream {
 }
 
 impl Scripted {
-    pub fn new(registry: &Registry, ring: usize) -> Self {
-        let config = publisher::Config { ring: ring.try_into().unwrap() };
+    pub fn new(registry: &Registry, config: publisher::Config) -> Self {
         Self {
             hub: Hub::new(config, publisher::Metrics::new(registry).unwrap()),
             cameras: Mutex::default(),
@@ -195,6 +194,10 @@ impl Scripted {
         self.refuse_change.lock().unwrap().take().map_or(Ok(()), Err)?;
         Ok(self.cameras.lock().unwrap())
     }
+}
+
+fn ring_of(ring: usize) -> publisher::Config {
+    publisher::Config { ring: ring.try_into().unwrap(), ..publisher::Config::default() }
 }
 
 fn view(spec: CameraSpec, origin: CameraOrigin) -> CameraView {
@@ -341,17 +344,21 @@ impl Running {
     }
 
     pub async fn start_with(config: Config, ring: usize) -> Self {
-        Self::start_on(Config { listen: ([127, 0, 0, 1], 0).into(), ..config }, ring).await
+        Self::start_with_hub(config, ring_of(ring)).await
+    }
+
+    pub async fn start_with_hub(config: Config, hub: publisher::Config) -> Self {
+        Self::start_on(Config { listen: ([127, 0, 0, 1], 0).into(), ..config }, hub).await
     }
 
     /// Where another server was before.
     pub async fn start_at(listen: std::net::SocketAddr) -> Self {
-        Self::start_on(Config { listen, ..Config::default() }, 64).await
+        Self::start_on(Config { listen, ..Config::default() }, publisher::Config::default()).await
     }
 
-    async fn start_on(config: Config, ring: usize) -> Self {
+    async fn start_on(config: Config, hub: publisher::Config) -> Self {
         let registry = Registry::new();
-        let backend = Arc::new(Scripted::new(&registry, ring));
+        let backend = Arc::new(Scripted::new(&registry, hub));
         let listener = bind(&config).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();

@@ -2,8 +2,8 @@
 
     yard  12.3 s  person 0.71 [613,232,652,341]
 
-The seconds are the time since the first frame that was received. The stubs come from the protos, see
-README.md beside this file.
+The seconds are the time since the first frame that was received. After a break it goes on where it was, and says
+what is gone. The stubs come from the protos, see README.md beside this file.
 """
 
 import argparse
@@ -22,6 +22,8 @@ from centerx.v1 import cameras_pb2, detections_pb2, detections_pb2_grpc
 # A dead server or network is noticed within this many milliseconds, although nothing is sent.
 CHANNEL_OPTIONS = [("grpc.keepalive_time_ms", 20_000), ("grpc.keepalive_timeout_ms", 10_000)]
 FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0
+# The server is gone, ended a reader that took nothing, or has no room: worth another attempt.
+PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED, grpc.StatusCode.RESOURCE_EXHAUSTED)
 
 
 def arguments():
@@ -41,6 +43,7 @@ class Printer:
     def __init__(self, count):
         self.left = count
         self.start = None
+        self.positions = {}  # the last frame of each camera, to go on there
 
     @property
     def done(self):
@@ -56,8 +59,19 @@ class Printer:
             change = response.camera_state
             state = cameras_pb2.CameraState.Name(change.status.state).removeprefix("CAMERA_STATE_").lower()
             note(f"{change.camera_id}  {state}: {change.status.reason}")
+        elif kind == "resumed":
+            self.show_resumed(response.resumed)
+
+    def show_resumed(self, resumed):
+        if resumed.outcome == detections_pb2.RESUME_OUTCOME_RESTARTED:
+            note(f"{resumed.camera_id}  its frames are counted anew")
+        if resumed.HasField("gap"):
+            note(f"{resumed.camera_id}  frames {resumed.gap.first_sequence} to {resumed.gap.last_sequence} are gone")
 
     def show_frame(self, frame):
+        self.positions[frame.camera_id] = detections_pb2.Position(
+            camera_id=frame.camera_id, epoch=frame.epoch, sequence=frame.sequence
+        )
         captured = frame.capture_time.ToNanoseconds() / 1e9
         self.start = captured if self.start is None else self.start
         for found in frame.detections:
@@ -77,7 +91,6 @@ def run(args):
     """Subscribes, again and again while the server cannot be reached. Returns the exit code."""
     printer = Printer(args.count)
     deadline = None if args.timeout is None else time.monotonic() + args.timeout
-    request = detections_pb2.SubscribeRequest(camera_ids=args.camera, min_score=args.min_score)
     metadata = credentials.metadata(args)
     wait = FIRST_WAIT
     while not printer.done:
@@ -87,6 +100,9 @@ def run(args):
         # A new channel, whose connection is tried at once; an old one has a back-off of its own.
         with grpc.insecure_channel(args.address, options=CHANNEL_OPTIONS) as channel:
             service = detections_pb2_grpc.DetectionServiceStub(channel)
+            request = detections_pb2.SubscribeRequest(
+                camera_ids=args.camera, min_score=args.min_score, resume=printer.positions.values()
+            )
             try:
                 for response in service.Subscribe(request, timeout=left, metadata=metadata):
                     wait = FIRST_WAIT
@@ -96,7 +112,7 @@ def run(args):
             except grpc.RpcError as error:
                 if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
                     return too_late(args)
-                if error.code() != grpc.StatusCode.UNAVAILABLE:
+                if error.code() not in PASSING:
                     note(f"{error.code().name}: {error.details()}")
                     return 1
                 note(f"{args.address} is unavailable ({error.details()}); next attempt in {wait:.1f} s")

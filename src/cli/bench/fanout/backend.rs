@@ -1,8 +1,8 @@
 //! A server that has one camera, whose detections the benchmark publishes, and nothing else.
 
 use crate::api::backend::{
-    Backend, Choice, DetectError, DetectRequest, EventStream, ModelChangeError, ModelView, PictureStream,
-    SubscribeError,
+    Backend, Capacity, Choice, DetectError, DetectRequest, EventStream, ModelChangeError, ModelView,
+    PictureStream, SubscribeError,
 };
 use crate::camera::{CameraError, CameraId, CameraPatch, CameraSpec, CameraView};
 use crate::detection::{EventFilter, PictureDetections};
@@ -36,6 +36,10 @@ impl Backend for OnlyHub {
     }
 
     fn cameras(&self) -> Vec<CameraView> {
+        Vec::new()
+    }
+
+    fn capacities(&self) -> Vec<Capacity> {
         Vec::new()
     }
 

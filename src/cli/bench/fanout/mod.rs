@@ -68,6 +68,8 @@ struct Phase {
     latency_p99_ms: f64,
     latency_max_ms: f64,
     server_cores: f64,
+    /// Processor time of the server for one message to one subscriber.
+    server_us_per_message: f64,
     client_cores: f64,
     resident_mib: f64,
 }
@@ -115,8 +117,8 @@ impl Args {
         ))?;
         for phase in &report.phases {
             output::line(format_args!(
-                "{:3} stuck  {:6.0} messages/s, {} dropped, p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms, cores: server {:.2}, \
-                 clients {:.2}, resident {:.0} MiB",
+                "{:3} stuck  {:6.0} messages/s, {} dropped, p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms, cores: server {:.2} \
+                 ({:.2} µs a message), clients {:.2}, resident {:.0} MiB",
                 phase.stuck,
                 phase.received_per_second,
                 phase.dropped,
@@ -124,6 +126,7 @@ impl Args {
                 phase.latency_p99_ms,
                 phase.latency_max_ms,
                 phase.server_cores,
+                phase.server_us_per_message,
                 phase.client_cores,
                 phase.resident_mib
             ))?;
@@ -209,6 +212,7 @@ impl Bench {
         let (seconds, cpu_after) = (start.elapsed().as_secs_f64(), cpu());
         let at = |p: f64| latencies.get(((latencies.len() as f64 - 1.0) * p) as usize).copied();
         let percentile = |p| at(p).map_or(f64::NAN, f64::from);
+        let server = (cpu_after.0 - cpu_before.0).as_secs_f64();
         Ok(Phase {
             stuck,
             published: published() - before,
@@ -218,7 +222,8 @@ impl Bench {
             latency_p50_ms: percentile(0.5),
             latency_p99_ms: percentile(0.99),
             latency_max_ms: percentile(1.0),
-            server_cores: (cpu_after.0 - cpu_before.0).as_secs_f64() / seconds,
+            server_cores: server / seconds,
+            server_us_per_message: server * 1e6 / latencies.len() as f64,
             client_cores: (cpu_after.1 - cpu_before.1).as_secs_f64() / seconds,
             resident_mib: cpu::resident_mib(),
         })
