@@ -231,6 +231,7 @@ fn decoded(arrived: Instant) -> Decoded {
         arrived,
         decode_began: arrived,
         decoded: arrived,
+        reported: None,
     }
 }
 

@@ -50,6 +50,10 @@ pub struct Config {
     /// keyframe, so that video stays fresh when the machine cannot keep up.
     #[serde(with = "humantime_serde")]
     pub max_backlog: Duration,
+    /// A camera's own clock, as its sender reports tell it, is believed as long as it is no further away from this
+    /// server's.
+    #[serde(with = "humantime_serde")]
+    pub max_clock_offset: Duration,
     /// Threads for each camera's decoder.
     pub decoder_threads: u32,
     /// Cameras at a time; the API is refused more.
@@ -69,6 +73,8 @@ impl Default for Config {
             close_timeout: Duration::from_secs(1),
             udp_latency: Duration::from_millis(100),
             max_backlog: Duration::from_secs(1),
+            // Wide enough for cameras that set their clock now and then, and for slow networks.
+            max_clock_offset: Duration::from_secs(10),
             decoder_threads: 1,
             max_cameras: 1000,
         }

@@ -285,8 +285,10 @@ impl Inner {
         let id = spec.id.clone();
         let spec = Arc::new(spec);
         let decode_seconds = self.metrics.decode_seconds.clone();
+        let max_clock_offset = self.config.max_clock_offset;
         let camera =
-            Arc::new(Watched::new(Arc::clone(&spec), origin, Arc::clone(&self.sink), decode_seconds));
+            Watched::new(Arc::clone(&spec), origin, Arc::clone(&self.sink), decode_seconds, max_clock_offset);
+        let camera = Arc::new(camera);
         self.roster().write().insert(id.clone(), Arc::clone(&camera));
         self.sink.state_changed(&id, &camera.status());
         let (orders, receiver) = watch::channel(Order { spec, epoch: 0 });

@@ -18,6 +18,7 @@ use crate::camera::{CameraId, CameraStatus};
 use crate::frame::Frame;
 
 mod backoff;
+mod capture;
 mod config;
 mod connector;
 mod fleet;

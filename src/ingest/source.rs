@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::camera::{CameraSpec, FailureKind};
 use crate::frame::Picture;
@@ -37,6 +37,8 @@ pub struct Decoded {
     pub decode_began: Instant,
     /// When the decoder was done with it.
     pub decoded: Instant,
+    /// When it was captured, by the camera's own clock, if the camera tells.
+    pub reported: Option<SystemTime>,
 }
 
 /// What a connection needs to know of the settings.

@@ -5,15 +5,16 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use prometheus::Histogram;
 
 use crate::camera::{CameraId, CameraOrigin, CameraSpec, CameraState, CameraStatus, CameraView, FailureKind};
-use crate::frame::{CaptureQuality, CaptureTime, Frame};
+use crate::frame::{CaptureTime, Frame};
 use crate::ledger::{DropReason, Ledger};
 
 use super::Sink;
+use super::capture::CaptureClock;
 use super::pacing::Pacer;
 use super::source::Decoded;
 
@@ -29,6 +30,7 @@ pub(super) struct Watched {
     retries: [AtomicU64; FailureKind::ALL.len()],
     skipped: AtomicU64,
     decode_seconds: Histogram,
+    max_clock_offset: Duration,
     sink: Arc<dyn Sink>,
 }
 
@@ -39,6 +41,7 @@ struct Gate {
     closed: Option<DropReason>,
     sequence: u64,
     pacer: Pacer,
+    clock: CaptureClock,
 }
 
 /// Keeps states in order, and silent once the camera is gone.
@@ -59,6 +62,7 @@ impl Watched {
         origin: CameraOrigin,
         sink: Arc<dyn Sink>,
         decode_seconds: Histogram,
+        max_clock_offset: Duration,
     ) -> Self {
         let mut pacer = Pacer::default();
         pacer.limit(spec.max_fps);
@@ -68,11 +72,19 @@ impl Watched {
             ledger: Arc::default(),
             status: RwLock::new(Arc::new(first_status(&spec))),
             spec: RwLock::new(spec),
-            gate: Mutex::new(Gate { epoch: 0, connection: 0, closed: None, sequence: 0, pacer }),
+            gate: Mutex::new(Gate {
+                epoch: 0,
+                connection: 0,
+                closed: None,
+                sequence: 0,
+                pacer,
+                clock: CaptureClock::default(),
+            }),
             teller: Mutex::new(Teller { epoch: 0, silent: false }),
             retries: Default::default(),
             skipped: AtomicU64::new(0),
             decode_seconds,
+            max_clock_offset,
             sink,
         }
     }
@@ -172,19 +184,31 @@ impl Watched {
         if let Some(reason) = gate.refuse(connection, frame.arrived) {
             return ticket.drop_as(reason);
         }
-        let now = SystemTime::now();
+        let capture = self.capture(&mut gate.clock, &frame, age);
         self.sink.offer(Frame {
             camera: self.id.clone(),
             sequence: gate.sequence,
             picture: Arc::new(frame.picture),
-            capture: CaptureTime {
-                wall: now.checked_sub(age).unwrap_or(now),
-                monotonic: frame.arrived,
-                quality: CaptureQuality::Arrival,
-            },
+            capture,
             decoded: frame.decoded,
             ticket,
         });
+    }
+
+    /// When a frame was captured that arrived `age` ago.
+    fn capture(&self, clock: &mut CaptureClock, frame: &Decoded, age: Duration) -> CaptureTime {
+        let now = SystemTime::now();
+        let arrival = now.checked_sub(age).unwrap_or(now);
+        let dated = clock.date(frame.arrived, arrival, frame.reported, self.max_clock_offset);
+        if let Some(offset) = dated.news {
+            tracing::warn!(
+                camera = %self.id,
+                "the camera's clock is off by {:.1} s: its frames are dated by their arrival; set its clock by NTP, \
+                 or raise [ingest] max_clock_offset",
+                offset.as_secs_f64()
+            );
+        }
+        CaptureTime { wall: dated.wall, monotonic: frame.arrived, quality: dated.quality }
     }
 
     /// Publishes a state, unless its epoch is over.

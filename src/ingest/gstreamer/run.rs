@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use gstreamer as gst;
 use gstreamer_app as gst_app;
@@ -80,7 +80,8 @@ impl Run {
             self.link.skip();
             return false;
         };
-        let arrival = Arrival { arrived: now.checked_sub(waited).unwrap_or(now), decode_began: now };
+        let arrived = now.checked_sub(waited).unwrap_or(now);
+        let arrival = Arrival { arrived, decode_began: now, reported: reported(buffer) };
         self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).note(buffer.pts(), arrival);
         self.link.coded();
         true
@@ -94,9 +95,9 @@ impl Run {
         let arrival = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).take(pts);
         match picture::from_sample(&sample) {
             Ok(picture) => {
-                let Arrival { arrived, decode_began } =
-                    arrival.unwrap_or(Arrival { arrived: decoded, decode_began: decoded });
-                self.link.deliver(Decoded { picture, arrived, decode_began, decoded });
+                let at_once = Arrival { arrived: decoded, decode_began: decoded, reported: None };
+                let Arrival { arrived, decode_began, reported } = arrival.unwrap_or(at_once);
+                self.link.deliver(Decoded { picture, arrived, decode_began, decoded, reported });
                 Ok(gst::FlowSuccess::Ok)
             }
             Err(problem) => {
@@ -141,6 +142,25 @@ struct Arrivals(VecDeque<(Option<gst::ClockTime>, Arrival)>);
 struct Arrival {
     arrived: Instant,
     decode_began: Instant,
+    /// When it was captured, by the camera's clock, if it tells.
+    reported: Option<SystemTime>,
+}
+
+/// Seconds from NTP's beginning, 1900, to Unix's, 1970 (RFC 868).
+const NTP_TO_UNIX: Duration = Duration::from_secs(2_208_988_800);
+
+/// When a frame was captured by the camera's clock: `rtspsrc` works it out from the camera's sender reports, and notes
+/// it as nanoseconds since 1900. Takes it to be in NTP's first era, until 2036.
+fn reported(buffer: &gst::BufferRef) -> Option<SystemTime> {
+    let is_ntp =
+        |reference: &gst::CapsRef| reference.structure(0).is_some_and(|s| s.name() == "timestamp/x-ntp");
+    let notes = buffer.iter_meta::<gst::ReferenceTimestampMeta>();
+    let since_1900 = notes.filter(|note| is_ntp(note.reference())).map(|note| note.timestamp()).next()?;
+    let since_1900 = Duration::from_nanos(since_1900.nseconds());
+    match since_1900.checked_sub(NTP_TO_UNIX) {
+        Some(since_1970) => SystemTime::UNIX_EPOCH.checked_add(since_1970),
+        None => SystemTime::UNIX_EPOCH.checked_sub(NTP_TO_UNIX - since_1900),
+    }
 }
 
 /// More than any decoder holds back to bring its pictures into order.
@@ -172,7 +192,8 @@ mod tests {
     #[test]
     fn pictures_are_dated_by_their_coded_frames_in_any_order() {
         let (mut arrivals, start) = (Arrivals::default(), Instant::now());
-        let at = |ms| Arrival { arrived: start, decode_began: start + Duration::from_millis(ms) };
+        let at =
+            |ms| Arrival { arrived: start, decode_began: start + Duration::from_millis(ms), reported: None };
         let stamp = |ms| Some(gst::ClockTime::from_mseconds(ms));
         for (pts, ms) in [(0, 1), (80, 41), (40, 81)] {
             arrivals.note(stamp(pts), at(ms));
@@ -187,7 +208,8 @@ mod tests {
     fn arrivals_nobody_asks_for_do_not_pile_up() {
         let mut arrivals = Arrivals::default();
         for _ in 0..1000 {
-            arrivals.note(None, Arrival { arrived: Instant::now(), decode_began: Instant::now() });
+            let now = Instant::now();
+            arrivals.note(None, Arrival { arrived: now, decode_began: now, reported: None });
         }
         assert_eq!(arrivals.0.len(), MOST_ARRIVALS);
     }

@@ -47,6 +47,10 @@ fn add_rtsp(
     source.set_property("latency", u32::try_from(latency).unwrap_or(u32::MAX));
     source.set_property("tcp-timeout", microseconds);
     source.set_property("timeout", microseconds);
+    // GStreamer before 1.22 does not know it; frames are dated by their arrival then.
+    if source.find_property("add-reference-timestamp-meta").is_some() {
+        source.set_property("add-reference-timestamp-meta", true);
+    }
     set_address(&source, spec.url.expose());
     add_row(pipeline, &[&source])?;
     let decoder = add_decoder(pipeline, tail)?;

@@ -1,5 +1,6 @@
 //! One camera of the server: feeds a clip for ever, with time stamps that only rise.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use gstreamer as gst;
@@ -24,6 +25,8 @@ struct State {
     start: usize,
     fps: Option<gst::Fraction>,
     frozen: bool,
+    /// Seconds by which its clock is wrong.
+    clock: Arc<AtomicI64>,
     feeders: Vec<Weak<Mutex<Feeder>>>,
 }
 
@@ -38,7 +41,14 @@ struct Feeder {
 
 impl Mount {
     pub(super) fn new(clip: Arc<Clip>, start: usize, fps: Option<gst::Fraction>) -> Self {
-        Self(Arc::new(Mutex::new(State { clip, start, fps, frozen: false, feeders: Vec::new() })))
+        Self(Arc::new(Mutex::new(State {
+            clip,
+            start,
+            fps,
+            frozen: false,
+            clock: Arc::default(),
+            feeders: Vec::new(),
+        })))
     }
 
     /// Stops the frames and keeps the connections, or lets frames come again.
@@ -54,12 +64,23 @@ impl Mount {
         }
     }
 
+    /// Sets its clock wrong by so many seconds, as its sender reports tell the time.
+    pub fn set_clock(&self, seconds: i64) {
+        self.lock().clock.store(seconds, Ordering::SeqCst);
+    }
+
     /// Goes on with another clip, from its beginning.
     pub fn switch(&self, clip: Arc<Clip>) {
         self.lock().clip = clip;
     }
 
     pub(super) fn feed(&self, media: &rtsp::RTSPMedia) {
+        let clock = Arc::clone(&self.lock().clock);
+        media.connect_prepared(move |media| {
+            if let Some(pipeline) = media.element().parent().and_downcast::<gst::Bin>() {
+                tell_time(&pipeline, &clock);
+            }
+        });
         let element = media.element();
         let source = element
             .downcast_ref::<gst::Bin>()
@@ -111,5 +132,35 @@ impl Mount {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where a sender report has the seconds of its NTP time (RFC 3550, 6.4.1), and the type that says it is one.
+const NTP_SECONDS: std::ops::Range<usize> = 8..12;
+const SENDER_REPORT: u8 = 200;
+
+/// Makes all that a media sends tell the time of a clock that is wrong by so many seconds.
+fn tell_time(pipeline: &gst::Bin, clock: &Arc<AtomicI64>) {
+    let is_manager =
+        |element: &gst::Element| element.factory().is_some_and(|factory| factory.name() == "rtpbin");
+    let managers = pipeline.children().into_iter().filter(is_manager);
+    for pad in managers.flat_map(|manager| manager.src_pads()) {
+        if !pad.name().starts_with("send_rtcp_src") {
+            continue;
+        }
+        let clock = Arc::clone(clock);
+        pad.add_probe(gst::PadProbeType::BUFFER, move |_, probe| {
+            let wrong_by = clock.load(Ordering::SeqCst);
+            if let (true, Some(gst::PadProbeData::Buffer(buffer))) = (wrong_by != 0, &mut probe.data)
+                && let Ok(mut bytes) = buffer.make_mut().map_writable()
+                && bytes.get(1) == Some(&SENDER_REPORT)
+                && let Some(field) = bytes.get_mut(NTP_SECONDS)
+                && let Ok(seconds) = <[u8; 4]>::try_from(&*field)
+            {
+                let told = i64::from(u32::from_be_bytes(seconds)).wrapping_add(wrong_by) as u32;
+                field.copy_from_slice(&told.to_be_bytes());
+            }
+            gst::PadProbeReturn::Ok
+        });
     }
 }
