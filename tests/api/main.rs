@@ -12,6 +12,7 @@ mod python;
 mod stream_ends;
 mod subscribe;
 mod talk;
+mod watch;
 mod web;
 
 use tonic::Status;
