@@ -421,9 +421,9 @@ mod tests {
         let config = Config::parse(&text, "centerx.toml").unwrap();
         let url = config.cameras[0].get_ref().url.expose().as_str();
         assert_eq!(url, "rtsp://bob:p%40ss%2Fword@10.0.0.9/x");
-        let config =
-            Config::parse(&camera("username = \"env:CARGO_PKG_NAME\"\npassword = \"x\""), "c").unwrap();
-        assert_eq!(config.cameras[0].get_ref().url.expose().as_str(), "rtsp://centerx:x@10.0.0.9/x");
+        let config = Config::parse(&camera("username = \"env:PATH\"\npassword = \"x\""), "c").unwrap();
+        let user = crate::camera::percent_decode(config.cameras[0].get_ref().url.expose().username());
+        assert_eq!(user, std::env::var("PATH").unwrap());
         for (login, expected) in [
             ("username = \"bob\"\npassword = \"env:CENTERX_NO_SUCH\"", "CENTERX_NO_SUCH is not set"),
             ("username = \"bob\"\npassword = \"file:/no/such\"", "/no/such cannot be read"),

@@ -97,7 +97,7 @@ impl Config {
             (Mode::Tokens, true) => match listeners.iter().find(|(_, address)| !is_loopback(address)) {
                 Some((setting, address)) => Err(format!(
                     "{setting} is {address}, which other machines reach, and there are no tokens: make one with \
-                     `centerx token new --role operate --name me` and put its lines into this file, or listen on \
+                     `centerx token new --role operate --name me` and put its lines into the settings, or listen on \
                      127.0.0.1. Only where something in front of the server authenticates: mode = \"off\" under \
                      [auth], which lets in whoever reaches it"
                 )),
