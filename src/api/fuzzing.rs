@@ -37,7 +37,7 @@ pub fn request(kind: u8, bytes: &[u8]) {
         }),
         2 => with(bytes, |request: v1::SubscribeRequest| event_filter(request).map(drop)),
         3 => with(bytes, |request: v1::DetectRequest| {
-            detections::check(&request)?;
+            detections::check(&request, super::Config::default().max_picture())?;
             let _ = crate::picture_file::decode(&request.image);
             Ok(())
         }),

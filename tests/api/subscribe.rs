@@ -318,3 +318,27 @@ async fn a_subscriber_that_never_reads_is_ended_with_the_reason_and_can_come_bac
     let Event::Detections(seen) = next(&mut back).await else { panic!("no detections") };
     assert_eq!(seen.sequence, first, "every frame comes or was named as gone");
 }
+
+#[tokio::test]
+async fn a_frozen_peer_is_noticed_and_its_subscription_let_go() {
+    let keep_alive = std::time::Duration::from_secs(1);
+    let server = Running::start_with(centerx::api::Config { keep_alive, ..Default::default() }, 64).await;
+    let endpoint = server.endpoint();
+    // Its runtime stands still from here on, as in a process that is stopped: nobody reads or answers a ping.
+    let frozen = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let stream = runtime.block_on(async {
+            let mut client = DetectionServiceClient::new(endpoint.connect().await.unwrap());
+            client.subscribe(v1::SubscribeRequest::default()).await.unwrap().into_inner()
+        });
+        (stream, runtime)
+    });
+    let frozen = frozen.await.unwrap();
+    assert_eq!(server.metric("centerx_subscribers"), Some(1.0));
+    let deadline = tokio::time::Instant::now() + 10 * keep_alive;
+    while server.metric("centerx_subscribers") != Some(0.0) {
+        assert!(tokio::time::Instant::now() < deadline, "its subscription is never let go");
+        tokio::task::yield_now().await;
+    }
+    tokio::task::spawn_blocking(move || drop(frozen)).await.unwrap();
+}
