@@ -24,6 +24,10 @@ use super::watched::Watched;
 use super::watcher::{Order, Watcher};
 use super::{Error, Sink};
 
+/// How long a removal waits at most for the connection to close, so that it is done within a second. What
+/// hangs longer goes on closing by itself.
+const REMOVAL_PATIENCE: Duration = Duration::from_millis(500);
+
 /// The cameras being watched. Cheap to clone; all clones are the same fleet.
 #[derive(Clone)]
 pub struct Fleet(Arc<Inner>);
@@ -277,7 +281,7 @@ impl Inner {
         camera.retire(DropReason::CameraRemoved);
         drop(orders);
         self.sink.forget(&id);
-        let _ = timeout(self.patience(), handle).await;
+        let _ = timeout(self.patience().min(REMOVAL_PATIENCE), handle).await;
         Ok(())
     }
 

@@ -84,6 +84,10 @@ fn of_stream(url: &CameraUrl, kind: gst::StreamError, error: &glib::Error, debug
         S::Decode | S::Demux | S::Format | S::Decrypt | S::DecryptNokey => {
             Failure::new(FailureKind::Codec, damaged(url, error, debug))
         }
+        _ if url.kind() == SourceKind::Rtsp && debug.contains("reason not-linked") => Failure::new(
+            FailureKind::Network,
+            format!("{url} began another stream in the same connection; connecting anew"),
+        ),
         // The words for "a streaming thread stopped", which says nothing of the cause.
         _ if is_remote(url) => Failure::new(
             FailureKind::Network,
