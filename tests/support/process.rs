@@ -178,6 +178,11 @@ impl ServerProcess {
         std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").expect("it is ours");
     }
 
+    /// Takes what was logged meanwhile. A server that logs much would stand still if nobody did.
+    pub fn keep_log(&mut self) {
+        self.log.extend(self.lines.try_iter().flat_map(|line| [line, "\n".into()]));
+    }
+
     /// Sends a signal by name.
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
