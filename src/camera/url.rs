@@ -51,10 +51,14 @@ impl CameraUrl {
         if text.is_empty() {
             return Err(bad(format!("is empty: give a path or a URL with the scheme {SCHEMES}")));
         }
-        let url = if text.contains("://") {
-            Url::parse(text).map_err(|error| {
+        let url = if let Some((scheme, _)) = text.split_once("://") {
+            let url = Url::parse(text).map_err(|error| {
                 bad(format!("is not a URL ({error}); percent-encode special characters in user and password"))
-            })?
+            })?;
+            if !url.scheme().eq_ignore_ascii_case(scheme) {
+                return Err(bad(format!("does not begin with a scheme and ://: use {SCHEMES}")));
+            }
+            url
         } else {
             let path = std::path::absolute(text).map_err(|error| bad(error.to_string()))?;
             let url = Url::from_file_path(path).map_err(|()| bad("is not a path".into()))?;
@@ -211,6 +215,8 @@ mod tests {
             (&format!("rtsp://host/{}", "x".repeat(5000)), "the limit is 4096"),
             ("rtsp://", "url"),
             ("v4l2://", "names no path"),
+            // Found by the fuzz target: its query was hidden, and what was left was another address.
+            ("v4l2:https:/?/://bal", "does not begin with a scheme"),
             ("rtsp://user:pa ss@:x", "percent-encode"),
         ] {
             let error = CameraUrl::parse(text).unwrap_err();
