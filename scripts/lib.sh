@@ -6,6 +6,8 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=$root/.cache
 export CENTERX_HOME=${CENTERX_HOME:-$cache/centerx}
+# Tests that load ONNX Runtime themselves are to be as quiet as the server.
+export ORT_DISABLE_TELEMETRY=${ORT_DISABLE_TELEMETRY:-1}
 export CENTERX_TEST_DATA=${CENTERX_TEST_DATA:-$cache/data}
 
 say() { printf '\033[1m==> %s\033[0m\n' "$*" >&2; }

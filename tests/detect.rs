@@ -230,3 +230,19 @@ fn an_output_that_has_nowhere_to_go_is_refused_before_the_work() {
     assert!(output.status.code() == Some(2) && message.contains("no folder /no-such-folder"), "{message}");
     assert!(output.stdout.is_empty());
 }
+
+/// ONNX Runtime 1.29 and later gather what they run, for their maker, unless they are told not to before they begin.
+#[test]
+fn nothing_is_gathered_about_its_use() {
+    let home = tempfile::tempdir().unwrap();
+    let picture = sample("messi5.jpg");
+    let mut command = process::centerx(&["detect", picture.to_str().unwrap()]);
+    for variable in ["XDG_CACHE_HOME", "ORT_DISABLE_TELEMETRY", "ORT_RUNNING_UNIT_TESTS", "CI"] {
+        command.env_remove(variable);
+    }
+    let output = command.env("HOME", home.path()).output().unwrap();
+    assert!(output.status.success(), "{}", errors(&output));
+    assert!(!errors(&output).contains("may report"), "{}", errors(&output));
+    let kept: Vec<_> = std::fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(kept.is_empty(), "{kept:?}");
+}

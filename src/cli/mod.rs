@@ -20,8 +20,8 @@ pub mod bench;
 mod connect;
 mod credentials;
 pub mod detect;
+mod environment;
 pub mod eval;
-mod memory;
 pub mod model;
 mod open_files;
 mod output;
@@ -87,6 +87,7 @@ enum Command {
 
 /// Runs the command and tells how it ended.
 pub fn run(cli: Cli) -> ExitCode {
+    environment::settle(matches!(cli.command, Command::Serve(_)));
     if let Err(problem) = telemetry::init_logging(&cli.log, cli.log_format) {
         eprintln!("error: {problem}");
         return ExitCode::from(2);

@@ -12,7 +12,7 @@ use crate::camera::{CameraId, CameraSpec, CameraUrl};
 use crate::config::{Config, ConfigError, ModelConfig};
 use crate::listen::tls;
 
-use super::{UsageError, memory, open_files, output, systemd};
+use super::{UsageError, open_files, output, systemd};
 
 /// Exit code after a second signal.
 const INTERRUPTED: i32 = 130;
@@ -61,7 +61,6 @@ impl Args {
         let check = self.check;
         let config = self.config()?;
         if !check {
-            memory::hold_thresholds();
             open_files::allow_many();
         }
         let models = models::load_all(&config)?;

@@ -16,6 +16,10 @@ use ort::value::Tensor;
 use super::check::{Promise, check};
 use super::{Engine, EngineError, Lane, Limits, Rows};
 
+/// ONNX Runtime's own switch in the environment, from 1.29 on: set to 1 before the library is loaded, nothing is
+/// gathered, kept on disk or sent to its maker.
+pub const NO_REPORTS: &str = "ORT_DISABLE_TELEMETRY";
+
 /// ONNX Runtime, loaded.
 #[derive(Clone, Debug)]
 pub struct OnnxRuntime {
@@ -30,6 +34,11 @@ impl OnnxRuntime {
     /// A file that is no ONNX Runtime, or one too old.
     pub fn load(path: &Path) -> Result<Self, EngineError> {
         let refuse = |cause: String| EngineError::Runtime { path: path.display().to_string(), cause };
+        if std::env::var_os(NO_REPORTS).is_none() {
+            tracing::warn!(
+                "ONNX Runtime may report to its maker what it runs: set {NO_REPORTS}=1 to keep it quiet"
+            );
+        }
         let environment = ort::init_from(path)
             .map_err(|error| refuse(error.to_string()))?
             .with_name("centerx")
