@@ -74,7 +74,7 @@ impl ServerArgs {
     }
 
     /// What to do about a failure of the connection. None: it is none, or says enough itself.
-    fn explain(&self, error: &(dyn Error + 'static)) -> Option<String> {
+    pub(super) fn explain(&self, error: &(dyn Error + 'static)) -> Option<String> {
         let mut cause = Some(error);
         while let Some(error) = cause {
             if let Some(hint) = self.explain_one(error) {

@@ -72,6 +72,7 @@ impl Args {
             positions: Positions::default(),
             until: self.seconds.map(|_| Instant::now() + FIRST_DETECTION),
             wait: FIRST_WAIT,
+            answered: false,
         };
         while let Some(cause) = watch.follow(&self).await? {
             output::line(format_args!("-- {cause}; trying again in {:.1} s", watch.wait.as_secs_f32()))?;
@@ -113,6 +114,8 @@ struct Watch {
     until: Option<Instant>,
     /// Before the next attempt.
     wait: Duration,
+    /// The server has answered once: whatever is wrong from then on may pass.
+    answered: bool,
 }
 
 impl Watch {
@@ -122,8 +125,12 @@ impl Watch {
         let request = args.request(&self.positions);
         let mut stream = match self.client.subscribe(request).await {
             Ok(response) => response.into_inner(),
+            Err(status) if !self.answered && args.server.explain(&status).is_some() => {
+                return Err(refusal(&args.server, &status));
+            }
             Err(status) => return passing(&args.server, &status).map(Some),
         };
+        self.answered = true;
         loop {
             let message = match self.until {
                 Some(until) => match timeout_at(until, stream.message()).await {
