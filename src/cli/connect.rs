@@ -91,9 +91,13 @@ impl ServerArgs {
         }
         if let Some(error) = error.downcast_ref::<io::Error>() {
             // An I/O error does not count what it wraps as its source.
-            return self.explain_one(error.get_ref()?);
+            let inner = error.get_ref().and_then(|inner| self.explain_one(inner));
+            return inner.or_else(|| self.explain_end(error));
         }
         let error = error.downcast_ref::<hyper::Error>()?;
+        if let Some(hint) = error.source().and_then(|cause| self.explain_end(cause)) {
+            return Some(hint);
+        }
         let hint = match (self.is_encrypted(), &self.cert) {
             // A server that speaks TLS answers a greeting in plain HTTP/2 with an alert, or with HTTP/1.
             (false, _) if error.source()?.to_string().contains("frame") => {
@@ -105,6 +109,23 @@ impl ServerArgs {
             _ => return None,
         };
         Some(format!("{hint} ({error})"))
+    }
+
+    /// What HTTP/2 keeps of a failure is its text: of a refused certificate the alert, or that the server was gone
+    /// before that was read.
+    fn explain_end(&self, error: &(dyn Error + 'static)) -> Option<String> {
+        let text = error.to_string().to_lowercase();
+        let ended = ["reset by peer", "connection reset", "broken pipe", "close_notify", "aborted"];
+        let guess = if self.cert.is_some() { CERTIFICATE_REFUSED } else { CERTIFICATE_WANTED };
+        if !self.is_encrypted() {
+            None
+        } else if text.contains("received fatal alert") {
+            Some(format!("{guess} ({error})"))
+        } else if ended.iter().any(|end| text.contains(end)) {
+            Some(format!("it ended the connection; perhaps {guess} ({error})"))
+        } else {
+            None
+        }
     }
 
     fn is_encrypted(&self) -> bool {
