@@ -1,12 +1,10 @@
 //! Which call needs which role.
 
-use std::net::SocketAddr;
-
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use tonic::transport::server::TcpConnectInfo;
 
+use super::peers::caller;
 use super::status::of_denied;
 use crate::auth::{Guard, Role};
 
@@ -38,15 +36,11 @@ fn needed(path: &str) -> Option<Role> {
 
 /// Lets a call through to its service, or refuses it before any of its body is read.
 pub(super) async fn authorize(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
-    let (needs, peer) = (needed(request.uri().path()), peer(&request));
+    let (needs, peer) = (needed(request.uri().path()), caller(&request));
     match guard.admit(request.headers_mut(), needs, peer) {
         Ok(()) => next.run(request).await,
         Err(denied) => of_denied(&denied).into_http(),
     }
-}
-
-fn peer(request: &Request) -> Option<SocketAddr> {
-    request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr)
 }
 
 #[cfg(test)]

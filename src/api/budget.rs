@@ -5,17 +5,17 @@
 //!
 //! What does not belong here: room for pictures that have arrived (`places`).
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, ready};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body::Frame;
 use tonic::Status;
+
+use crate::listen::{Tap, Tapped};
 
 /// For all such requests together: sixteen of the largest, or thousands of the usual.
 const BUDGET: usize = 256 << 20;
@@ -44,46 +44,34 @@ pub(super) async fn charge(State(budget): State<Budget>, request: Request, next:
     if request.uri().path() != DETECT {
         return next.run(request).await;
     }
-    next.run(request.map(|body| Body::new(Charged { body, budget, taken: 0 }))).await
+    next.run(request.map(|body| Body::new(Tapped::new(body, Charge::on(&budget))))).await
 }
 
-struct Charged {
-    body: Body,
+/// What was taken from the budget for one request.
+struct Charge {
     budget: Budget,
     taken: usize,
 }
 
-impl HttpBody for Charged {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if let Some(Ok(frame)) = &frame {
-            let bytes = frame.data_ref().map_or(0, Bytes::len);
-            if !self.budget.take(bytes) {
-                return Poll::Ready(Some(Err(axum::Error::new(Status::resource_exhausted(
-                    "too many pictures are arriving; retry in a moment",
-                )))));
-            }
-            self.taken += bytes;
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+impl Charge {
+    fn on(budget: &Budget) -> Self {
+        Self { budget: budget.clone(), taken: 0 }
     }
 }
 
-impl Drop for Charged {
+impl Tap for Charge {
+    fn passes(&mut self, frame: &Frame<Bytes>) -> Result<(), axum::Error> {
+        let bytes = frame.data_ref().map_or(0, Bytes::len);
+        if !self.budget.take(bytes) {
+            let refusal = Status::resource_exhausted("too many pictures are arriving; retry in a moment");
+            return Err(axum::Error::new(refusal));
+        }
+        self.taken += bytes;
+        Ok(())
+    }
+}
+
+impl Drop for Charge {
     fn drop(&mut self) {
         self.budget.give_back(self.taken);
     }
@@ -91,16 +79,20 @@ impl Drop for Charged {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+
+    use http_body::Body as _;
+
     use super::*;
 
     #[tokio::test]
     async fn what_arrives_is_charged_until_it_is_let_go() {
         let budget = Budget(Arc::new(AtomicUsize::new(100)));
-        let charged =
-            |bytes: usize| Charged { body: Body::from(vec![0; bytes]), budget: budget.clone(), taken: 0 };
+        let charged = |bytes: usize| Tapped::new(Body::from(vec![0; bytes]), Charge::on(&budget));
         let (mut first, mut second) = (charged(60), charged(60));
-        let next =
-            async |body: &mut Charged| std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await;
+        let next = async |body: &mut Tapped<Charge>| {
+            std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await
+        };
         assert!(next(&mut first).await.unwrap().is_ok());
         let refused = next(&mut second).await.unwrap().unwrap_err();
         assert!(Status::from_error(Box::new(refused)).message().contains("too many pictures"));

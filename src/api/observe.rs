@@ -2,9 +2,7 @@
 
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -13,11 +11,13 @@ use axum::http::HeaderMap;
 use axum::middleware::Next;
 use axum::response::Response;
 use futures_util::FutureExt as _;
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body::Frame;
 use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
 use prost::Message;
 use prost_types::FileDescriptorSet;
 use tonic::{Code, Status};
+
+use crate::listen::{Tap, Tapped};
 
 /// What the gRPC server counts.
 #[derive(Clone, Debug)]
@@ -151,7 +151,7 @@ pub(super) async fn observe(State(observer): State<Observer>, request: Request, 
         }
     };
     call.read(response.headers());
-    response.map(|body| Body::new(Observed { body, call }))
+    response.map(|body| Body::new(Tapped::new(body, call)))
 }
 
 /// The time that the client gives the call, at most eight digits and a unit (gRPC over HTTP/2, "Timeout").
@@ -202,39 +202,17 @@ impl Drop for Call {
     }
 }
 
-/// An answer on its way out, whose last words are the status.
-struct Observed {
-    body: Body,
-    call: Call,
-}
-
-impl HttpBody for Observed {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        match &frame {
-            Some(Ok(frame)) => {
-                if let Some(trailers) = frame.trailers_ref() {
-                    self.call.read(trailers);
-                }
-            }
-            Some(Err(_)) => {}
-            None => self.call.ended = true,
+/// An answer's last words are the status.
+impl Tap for Call {
+    fn passes(&mut self, frame: &Frame<Bytes>) -> Result<(), axum::Error> {
+        if let Some(trailers) = frame.trailers_ref() {
+            self.read(trailers);
         }
-        Poll::Ready(frame)
+        Ok(())
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+    fn ended(&mut self) {
+        self.ended = true;
     }
 }
 

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -19,6 +19,7 @@ use tonic::transport::server::TcpConnectInfo;
 use super::Config;
 use super::observe::{Metrics, Refusal};
 use super::rates::Rates;
+use crate::listen::places::network;
 
 /// Who calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,13 +27,7 @@ pub(super) struct Peer(IpAddr);
 
 impl Peer {
     pub(super) fn new(address: IpAddr) -> Self {
-        Self(match address.to_canonical() {
-            IpAddr::V6(address) => {
-                let [a, b, c, d, ..] = address.segments();
-                Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-            }
-            v4 => v4,
-        })
+        Self(network(address))
     }
 }
 
@@ -124,10 +119,14 @@ impl Drop for OpenStream {
     }
 }
 
+/// Who makes a call; none where it is not known, as in the process itself.
+pub(super) fn caller(request: &Request) -> Option<SocketAddr> {
+    request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr)
+}
+
 /// Refuses calls of a peer that makes too many.
 pub(super) async fn limit(State(peers): State<Peers>, request: Request, next: Next) -> Response {
-    let caller = request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
-    match caller.map_or(Ok(()), |address| peers.check_rate(Peer::new(address.ip()))) {
+    match caller(&request).map_or(Ok(()), |address| peers.check_rate(Peer::new(address.ip()))) {
         Ok(()) => next.run(request).await,
         Err(status) => status.into_http(),
     }

@@ -39,11 +39,11 @@ pub(super) fn settle(serves: bool) {
         ours.push((TRIM_THRESHOLD, "131072".to_owned()));
         ours.push((HEAPS, heaps().to_string()));
     }
-    let mut arguments = env::args_os();
-    let Some((own_name, program)) = arguments.next().zip(env::current_exe().ok()) else { return };
     if ours.is_empty() {
         return;
     }
+    let mut arguments = env::args_os();
+    let Some((own_name, program)) = arguments.next().zip(env::current_exe().ok()) else { return };
     let error = Command::new(program).arg0(own_name).args(arguments).envs(ours).exec();
     eprintln!("warning: the environment stays as it is, and freed memory in the process: {error}");
 }

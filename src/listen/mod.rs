@@ -11,6 +11,7 @@ pub mod places;
 mod reload;
 mod serve;
 mod stream;
+mod tap;
 pub mod tls;
 
 use std::io;
@@ -21,6 +22,7 @@ use prometheus::Registry;
 use tokio::net::{TcpListener, TcpStream};
 
 pub use serve::{Http2, MAX_HEAD_BYTES, Protocol};
+pub use tap::{Tap, Tapped};
 
 use metrics::Metrics;
 use places::{Limits, Places};
@@ -162,7 +164,7 @@ impl Listener {
 
     /// Whether only clients with a certificate get in.
     pub fn asks_for_certificates(&self) -> bool {
-        self.setup.tls.as_ref().is_some_and(|files| files.client_ca.is_some())
+        self.setup.tls.as_ref().is_some_and(tls::Config::asks_for_certificates)
     }
 }
 

@@ -332,7 +332,7 @@ impl Book {
 }
 
 /// Whom an address belongs to: itself, or the network of 64 bits that one host gets in IPv6.
-fn network(address: IpAddr) -> IpAddr {
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
         v4 => v4,
