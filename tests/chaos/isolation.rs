@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use centerx::camera::{CameraState, CameraView};
 
 use super::hostile::{Camera, Fault, PASSWORD};
-use super::neighbours::{Neighbourhood, SICK, Since};
-use super::steady::Steady;
+use super::neighbours::{Neighbourhood, SICK, Since, steady};
 use super::verdicts::{Verdict, verdict};
 use super::{PATIENCE, alone, held, long, number, percentile};
 
@@ -86,7 +85,7 @@ async fn diagnose(yard: &Neighbourhood, id: &str, fault: Fault) -> CameraView {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_fault_is_named_and_costs_the_others_nothing() {
     let _alone = alone().await;
-    let yard = Neighbourhood::start(Steady { time: ENGINE, lanes: LANES }.model()).await;
+    let yard = Neighbourhood::start(steady(ENGINE, LANES)).await;
     // The first of each kind loads plugins that stay.
     for fault in [Fault::BFrames, Fault::ChangesCodec] {
         let camera = Camera::start(fault);
@@ -151,7 +150,7 @@ async fn the_others_p99_age_moves_by_less_than_a_twentieth() {
     let _alone = alone().await;
     let (runs, seconds) = (number("CENTERX_CHAOS_RUNS", 3), number("CENTERX_CHAOS_SECONDS", 8));
     let time = Duration::from_secs(seconds);
-    let yard = Neighbourhood::start(Steady { time: ENGINE, lanes: LANES }.model()).await;
+    let yard = Neighbourhood::start(steady(ENGINE, LANES)).await;
     let (mut moved_most, mut costly) = (f64::MIN, Vec::new());
     println!("{:<16} {:>10} {:>10} {:>7} {:>12}", "fault", "without", "with", "moved", "frames lost");
     for fault in faults() {

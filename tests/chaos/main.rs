@@ -28,7 +28,6 @@ mod process;
 mod rtsp_camera;
 mod samples;
 mod soak;
-mod steady;
 #[path = "../support/tiny_model.rs"]
 mod tiny_model;
 mod verdicts;

@@ -8,6 +8,8 @@ use centerx::api::backend::Backend as _;
 use centerx::app::{App, LoadedModel};
 use centerx::camera::{CameraId, CameraOrigin, CameraSpec, CameraUrl, CameraView};
 use centerx::detection::{Event, EventFilter};
+use centerx::engine::Limits;
+use centerx::engine::fake::FakeEngine;
 use centerx::ledger::Balance;
 use futures_util::StreamExt as _;
 
@@ -76,6 +78,15 @@ fn is_sick(id: &str) -> bool {
 
 fn id(id: &str) -> CameraId {
     CameraId::new(id).unwrap()
+}
+
+/// A model that takes the same time for every picture, as a GPU does, and no processor: then the age of
+/// detections tells of everything but the engine.
+pub fn steady(time: Duration, lanes: usize) -> LoadedModel {
+    let limits = Limits { max_batch: 1, preferred_batch: 1, max_queue_delay: Duration::ZERO, lanes };
+    let person = [8.0, 8.0, 16.0, 16.0, 0.9, 0.0];
+    let engine = FakeEngine::new((64, 64)).finds(vec![person]).limited(limits).takes(time);
+    fake_server::model(engine, &["person"])
 }
 
 impl Neighbourhood {
