@@ -36,6 +36,8 @@ use process::ServerProcess;
 use tiny_model::Tiny;
 
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks by a call: an address may begin 2,000 calls a second.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// A server's clients.
 struct Clients {

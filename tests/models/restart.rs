@@ -43,6 +43,7 @@ async fn loaded_and_swapped_models_are_served_after_a_restart() {
             break;
         }
         assert!(begin.elapsed() < PATIENCE, "{books:?}");
+        tokio::time::sleep(LOOK).await;
     }
     // Once the model is back, so is its camera.
     Tiny::new("night", &["fox"]).write(data.path());

@@ -15,17 +15,16 @@ async fn add(channel: &Channel, id: &str, url: &str) -> Result<(), tonic::Status
 
 /// Waits until a camera is in a state, and returns it.
 async fn wait_for(channel: &Channel, id: &str, state: CameraState) -> CameraInfo {
-    let looking = async {
-        loop {
-            let cameras = list_cameras(channel).await;
-            let found = cameras.into_iter().find(|info| info.camera.as_ref().unwrap().id == id);
-            if let Some(found) = found.filter(|info| info.status.as_ref().unwrap().state() == state) {
-                return found;
-            }
-            tokio::task::yield_now().await;
+    let begin = Instant::now();
+    loop {
+        let cameras = list_cameras(channel).await;
+        let found = cameras.into_iter().find(|info| info.camera.as_ref().unwrap().id == id).unwrap();
+        if found.status.as_ref().unwrap().state() == state {
+            return found;
         }
-    };
-    timeout(PATIENCE, looking).await.expect("the camera gets there")
+        assert!(begin.elapsed() < PATIENCE, "{id} is never {state:?}: {found:?}");
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -95,7 +95,7 @@ async fn a_camera_that_comes_back_is_detected_in_within_three_seconds() {
             break accounts.received;
         }
         assert!(begin.elapsed() < PATIENCE, "the loss is noticed: {status:?}");
-        tokio::task::yield_now().await;
+        tokio::time::sleep(LOOK).await;
     };
     camera.listen().unwrap();
     let back = Instant::now();

@@ -41,6 +41,8 @@ use process::{ServerProcess, errors, run};
 use rtsp_camera::Clip;
 
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two looks by a call: an address may begin 2,000 calls a second.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// An RTSP server on this machine that plays `vtest.avi` for ever.
 fn yard() -> (rtsp_camera::Server, String) {
