@@ -10,6 +10,7 @@ use centerx::api::v1::subscribe_response::Event;
 use centerx::api::v1::{Camera, DetectRequest, FrameAccounts, SwapModelRequest};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
@@ -35,6 +36,8 @@ pub struct World {
     /// Model files to swap between.
     pub models: [String; 2],
     pub stop: CancellationToken,
+    /// Whether nothing new begins for now.
+    pub rests: watch::Sender<bool>,
     pub totals: Mutex<Totals>,
 }
 
@@ -57,9 +60,19 @@ impl World {
     }
 
     /// Waits for some of so many milliseconds. Returns whether to go on.
-    async fn pause(&self, random: &mut fastrand::Rng, range: Range<u64>) -> bool {
+    async fn stay(&self, random: &mut fastrand::Rng, range: Range<u64>) -> bool {
         let time = Duration::from_millis(random.u64(range));
         tokio::time::timeout(time, self.stop.cancelled()).await.is_err()
+    }
+
+    /// As [`World::stay`], and then until there is no rest.
+    async fn pause(&self, random: &mut fastrand::Rng, range: Range<u64>) -> bool {
+        let mut rests = self.rests.subscribe();
+        self.stay(random, range).await
+            && tokio::select! {
+                over = rests.wait_for(|rests| !rests) => over.is_ok(),
+                () = self.stop.cancelled() => false,
+            }
     }
 
     /// Closes a camera's books, which must balance exactly, and removes it.
@@ -114,7 +127,7 @@ pub async fn hostile(world: Arc<World>, mut random: fastrand::Rng) {
             let camera = hostile::Camera::start(fault);
             world.clients.clone().add(&id, &camera.url()).await.unwrap();
             world.count("cameras added");
-            world.pause(&mut random, 500..8000).await;
+            world.stay(&mut random, 500..8000).await;
             world.retire(&id).await;
         });
     }
@@ -133,7 +146,7 @@ pub async fn churn(world: Arc<World>, mut random: fastrand::Rng) {
         let url = world.well.url(["well2", "well3"][random.usize(..2)]);
         clients.add(&id, &url).await.unwrap();
         world.count("cameras added");
-        world.pause(&mut random, 100..2000).await;
+        world.stay(&mut random, 100..2000).await;
         let camera = Camera { id: id.clone(), ..Default::default() };
         let change = match random.u32(..4) {
             0 => clients.update(Camera { max_fps: Some(5.0), ..camera }, "max_fps").await,
@@ -143,7 +156,7 @@ pub async fn churn(world: Arc<World>, mut random: fastrand::Rng) {
         };
         change.unwrap();
         world.count("cameras changed");
-        world.pause(&mut random, 100..1000).await;
+        world.stay(&mut random, 100..1000).await;
         world.retire(&id).await;
     }
 }
@@ -162,7 +175,7 @@ pub async fn overload(world: Arc<World>, mut random: fastrand::Rng) {
             world.count("cameras added");
         }
         world.count("overload bursts");
-        world.pause(&mut random, 1000..3000).await;
+        world.stay(&mut random, 1000..3000).await;
         for id in &ids {
             world.retire(id).await;
         }
@@ -184,7 +197,7 @@ pub async fn subscribers(world: Arc<World>, mut random: fastrand::Rng) {
         world.count(if reads { "subscribers that read" } else { "subscribers that never read" });
         open.spawn(async move {
             let mut stream = world.clients.clone().subscribe().await;
-            let leaves = world.pause(&mut random, 0..10_000);
+            let leaves = world.stay(&mut random, 0..10_000);
             tokio::pin!(leaves);
             loop {
                 tokio::select! {
@@ -284,7 +297,7 @@ pub async fn garbage(world: Arc<World>, mut random: fastrand::Rng) {
             // The server may hang up at any moment, and is right to.
             let _ = peer.write_all(opening).await;
             let _ = peer.write_all(&noise(&mut random)).await;
-            world.pause(&mut random, 0..3000).await;
+            world.stay(&mut random, 0..3000).await;
         });
     }
 }

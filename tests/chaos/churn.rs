@@ -114,7 +114,7 @@ async fn churn(clients: &Clients, sources: &Arc<Sources>, from: usize, to: usize
 }
 
 /// What the server holds once the pools' threads have ended and the last sockets are closed.
-async fn settled(pid: u32, at_most: Option<Held>) -> Held {
+pub async fn settled(pid: u32, at_most: Option<Held>) -> Held {
     let begin = Instant::now();
     loop {
         let (held, enough) = (Held::by(pid), Duration::from_secs(20));

@@ -12,6 +12,7 @@ pub struct Samples {
     begin: Instant,
     file: Option<BufWriter<File>>,
     taken: Vec<(f64, Held)>,
+    rests: Vec<(f64, f64)>,
 }
 
 impl Samples {
@@ -22,7 +23,7 @@ impl Samples {
             writeln!(file, "seconds,resident_mb,anonymous_mb,threads,files,cameras").unwrap();
             file
         });
-        Self { begin: Instant::now(), file, taken: Vec::new() }
+        Self { begin: Instant::now(), file, taken: Vec::new(), rests: Vec::new() }
     }
 
     pub fn take(&mut self, held: Held, cameras: usize) {
@@ -35,14 +36,21 @@ impl Samples {
         self.taken.push((seconds, held));
     }
 
-    /// Megabytes an hour by which resident memory grew after the first `warm_up` seconds: the slope of the
-    /// plane with the least squares over time and threads. What the cameras of a moment need, and they come and
-    /// go, is told by their threads.
+    /// Notes what is held while only the cameras that stay are there.
+    pub fn rest(&mut self, held: Held) {
+        self.rests.push((self.begin.elapsed().as_secs_f64(), held.resident));
+    }
+
+    /// Seconds and megabytes of resident memory at each rest after the first `warm_up` seconds.
+    pub fn rests(&self, warm_up: f64) -> impl Iterator<Item = (f64, f64)> {
+        self.rests.iter().copied().filter(move |(seconds, _)| *seconds >= warm_up)
+    }
+
+    /// Megabytes an hour by which resident memory grew from rest to rest after the first `warm_up` seconds. In
+    /// between it goes up and down by several with the cameras of the moment.
     pub fn slope(&self, warm_up: f64) -> f64 {
-        let after = || self.taken.iter().filter(|(seconds, _)| *seconds >= warm_up);
-        let threads: Vec<f64> = after().map(|(_, held)| held.threads as f64).collect();
-        let hours = apart_from(&threads, after().map(|(seconds, _)| seconds / 3600.0).collect());
-        let memory = apart_from(&threads, after().map(|(_, held)| held.resident).collect());
+        let (hours, memory): (Vec<_>, Vec<_>) =
+            self.rests(warm_up).map(|(seconds, megabytes)| (seconds / 3600.0, megabytes)).unzip();
         slope(&hours, &memory)
     }
 
@@ -55,15 +63,6 @@ impl Samples {
     }
 }
 
-/// What of `values` does not go along with `others` (Frisch, Waugh and Lovell's theorem).
-fn apart_from(others: &[f64], mut values: Vec<f64>) -> Vec<f64> {
-    let along = slope(others, &values);
-    if along.is_finite() {
-        values.iter_mut().zip(others).for_each(|(value, other)| *value -= along * other);
-    }
-    values
-}
-
 /// The slope of the line with the least squares.
 fn slope(xs: &[f64], ys: &[f64]) -> f64 {
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
@@ -73,14 +72,10 @@ fn slope(xs: &[f64], ys: &[f64]) -> f64 {
 }
 
 #[test]
-fn growth_is_told_apart_from_what_the_threads_of_a_moment_need() {
-    let held = |threads, resident| Held { threads, files: 0, resident, anonymous: 0.0 };
-    let taken = (0..3600u32).map(|second| {
-        let threads = 30 + (second as usize * 7919) % 20;
-        (f64::from(second), held(threads, 100.0 + 2.0 * threads as f64 + 0.5 * f64::from(second) / 3600.0))
-    });
-    let samples = Samples { begin: Instant::now(), file: None, taken: taken.collect() };
+fn growth_is_told_from_the_rests_after_warm_up() {
+    let grows = |minute: u32| 100.0 + 0.5 * f64::from(minute) / 60.0 + if minute < 10 { 0.0 } else { 20.0 };
+    let rests = (0..60).map(|minute| (60.0 * f64::from(minute), grows(minute))).collect();
+    let samples = Samples { begin: Instant::now(), file: None, taken: vec![], rests };
     assert!((samples.slope(600.0) - 0.5).abs() < 1e-6, "{}", samples.slope(600.0));
-    let steady = Samples { taken: (0..100).map(|n| (f64::from(n), held(9, 50.0))).collect(), ..samples };
-    assert!(steady.slope(10.0).abs() < 1e-9);
+    assert_eq!(samples.rests(600.0).count(), 50);
 }

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use comfy_table::Table;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::actors::{self, Totals, World};
+use super::churn::settled;
 use super::clients::{Clients, Held, books, serve, well_cameras};
 use super::hostile::PASSWORD;
 use super::process::ServerProcess;
@@ -21,6 +23,13 @@ const SHORT: u64 = 20;
 const WARM_UP: f64 = 600.0;
 /// Runs of at least so many seconds are long enough to tell growth from noise.
 const TELLING: u64 = 30 * 60;
+/// Time from one rest to the next.
+const BETWEEN_RESTS: Duration = Duration::from_secs(120);
+const LOOK: Duration = Duration::from_millis(100);
+/// Cameras that are there all along.
+const STAY: [&str; 4] = ["well0", "well1", "well2", "well3"];
+/// Subscribers that are: the one that checks.
+const CHECKING: usize = 1;
 /// How much memory may grow, in megabytes an hour.
 const SLOPE: f64 = 1.0;
 
@@ -40,25 +49,49 @@ fn begin(world: &Arc<World>, seed: u64) -> JoinSet<()> {
     actors
 }
 
-/// Takes a sample each second until the time is up or an actor fails.
-async fn watch(
+/// Takes a sample each second until the time is up or an actor fails. Now and then, and at the end, all but the
+/// cameras that stay have a rest.
+async fn observe(
     server: &mut ServerProcess,
-    clients: &mut Clients,
+    world: &World,
     actors: &mut JoinSet<()>,
     time: Duration,
 ) -> Samples {
     let (begin, mut samples) = (Instant::now(), Samples::new());
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
-    while begin.elapsed() < time {
+    let mut rested = begin;
+    loop {
         ticks.tick().await;
         server.keep_log();
-        samples.take(Held::by(server.pid()), clients.list().await.len());
+        samples.take(Held::by(server.pid()), world.clients.clone().list().await.len());
         if let Some(ended) = actors.try_join_next() {
             ended.unwrap();
             panic!("an actor ended early");
         }
+        let is_over = begin.elapsed() >= time;
+        if is_over || rested.elapsed() >= BETWEEN_RESTS {
+            samples.rest(rest(server, world).await);
+            rested = Instant::now();
+        }
+        if is_over {
+            return samples;
+        }
     }
-    samples
+}
+
+/// Waits until all that comes and goes is gone, and tells what the server holds then.
+async fn rest(server: &mut ServerProcess, world: &World) -> Held {
+    world.rests.send_replace(true);
+    let (begin, mut clients) = (Instant::now(), world.clients.clone());
+    let only = format!("\ncenterx_subscribers {CHECKING}\n");
+    while clients.list().await.len() > STAY.len() || !server.get("/metrics").contains(&only) {
+        assert!(begin.elapsed() < PATIENCE, "cameras or subscribers stay: {:?}", clients.list().await);
+        server.keep_log();
+        tokio::time::sleep(LOOK).await;
+    }
+    let held = settled(server.pid(), None).await;
+    world.rests.send_replace(false);
+    held
 }
 
 fn table(totals: &Totals) -> Table {
@@ -87,15 +120,15 @@ async fn everything_at_once_is_accounted_for_and_memory_is_flat() {
         ports: [server.grpc, server.http],
         models: models.map(|path| path.display().to_string()),
         stop: CancellationToken::new(),
+        rests: watch::Sender::new(false),
         totals: Default::default(),
     });
-    let stays = ["well0", "well1", "well2", "well3"];
-    for id in stays {
+    for id in STAY {
         clients.add(id, &world.well.url(id)).await.unwrap();
         world.count("cameras added");
     }
     let mut actors = begin(&world, seed);
-    let samples = watch(&mut server, &mut clients, &mut actors, Duration::from_secs(seconds)).await;
+    let samples = observe(&mut server, &world, &mut actors, Duration::from_secs(seconds)).await;
     world.stop.cancel();
     let ended = async {
         while let Some(actor) = actors.join_next().await {
@@ -103,7 +136,7 @@ async fn everything_at_once_is_accounted_for_and_memory_is_flat() {
         }
     };
     tokio::time::timeout(PATIENCE, ended).await.expect("the actors end");
-    for id in stays {
+    for id in STAY {
         assert!(books(&clients.get(id).await).published > seconds, "{id} was served all along");
         world.retire(id).await;
     }
@@ -124,6 +157,9 @@ fn report(world: &World, samples: &Samples, seconds: u64) {
     println!("{}", table(&world.totals()));
     println!("resident memory: {first:.1} MB after {warm_up:.0} s, {last:.1} MB after {seconds} s");
     println!("at most {most:.1} MB meanwhile");
+    for (seconds, megabytes) in samples.rests(0.0) {
+        println!("at rest after {seconds:.0} s: {megabytes:.2} MB");
+    }
     println!("slope: {slope:+.2} MB an hour");
     assert!(seconds < TELLING || slope < SLOPE, "memory grows by {slope:.2} MB an hour");
 }
