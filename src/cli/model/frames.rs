@@ -12,7 +12,12 @@ use crate::picture_file;
 const VIDEOS: [&str; 11] = ["avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "ts", "webm"];
 
 /// Of so many frames one is held out, to compare on.
-pub const HELD_OUT: usize = 5;
+const HELD_OUT: usize = 5;
+
+/// How many frames there must be so that this many are to calibrate on.
+pub fn with_held_out(calibration: usize) -> usize {
+    calibration + calibration / (HELD_OUT - 1)
+}
 
 /// Which of the chosen frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -271,6 +276,10 @@ mod tests {
         assert_eq!(part(Part::HeldOut), [4, 9]);
         assert_eq!(part(Part::Calibration), [0, 1, 2, 3, 5, 6, 7, 8, 10, 11]);
         assert_eq!(part(Part::All).len(), 12);
+        for calibration in 1..300 {
+            let all = 0..with_held_out(calibration);
+            assert_eq!(all.filter(|&number| Part::Calibration.has(number)).count(), calibration);
+        }
     }
 
     proptest! {

@@ -78,8 +78,8 @@ impl Args {
         self.check()?;
         let begin = Instant::now();
         let original = self.original()?;
-        let all = self.frames.div_ceil(frames::HELD_OUT as u32 - 1) + self.frames;
-        let frames = (!self.calibrate.is_empty()).then(|| Frames::choose(&self.calibrate, all as usize));
+        let most = frames::with_held_out(self.frames as usize);
+        let frames = (!self.calibrate.is_empty()).then(|| Frames::choose(&self.calibrate, most));
         let frames = frames.transpose()?;
         let runtime = models::load_runtime()?;
         let made = match (self.precision, &frames) {

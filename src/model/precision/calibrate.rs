@@ -8,8 +8,14 @@ use super::PrecisionError;
 
 /// Bins of a histogram. At least half of them lie under the greatest value seen.
 const BINS: usize = 2048;
-/// The number of magnitudes that int8 tells apart: 0 to 127.
-const LEVELS: usize = 128;
+/// The share of a value's numbers that its range covers. One in ten thousand is cut off.
+///
+/// Measured on 32 frames held out of 160, the mean difference of scores to float32 and the mean overlap of boxes:
+/// coco 0.018 and 0.958, against 0.034 and 0.925 with the greatest number seen as the range, 0.033 and 0.938 with a
+/// share of 0.999, 0.026 and 0.938 with 0.99999, 0.023 and 0.942 by the least mean square error, and 0.049 and 0.875
+/// by the least entropy, which cuts off what the heads of a detector live on. The faces of `face` change little by
+/// any of them.
+const COVERED: f64 = 0.9999;
 
 /// How often a value had which magnitude. The range grows by doubling, so that it need not be known before.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,68 +96,9 @@ impl Histogram {
         self.greatest
     }
 
-    /// The threshold that loses the least information, by the divergence of Kullback and Leibler between the
-    /// values and the values in int8.
-    pub fn entropy(&self) -> f32 {
-        let last = self.bins.iter().rposition(|&count| count > 0).map_or(0, |at| at + 1);
-        let candidates = (LEVELS..=last).map(|bins| (bins, divergence(&self.bins, bins)));
-        let best = candidates.min_by(|(_, a), (_, b)| a.total_cmp(b));
-        best.map_or(self.greatest, |(bins, _)| self.edge(bins))
-    }
-
-    /// The threshold with the least mean square error.
-    pub fn mse(&self) -> f32 {
-        let last = self.bins.iter().rposition(|&count| count > 0).map_or(0, |at| at + 1);
-        let error = |bins: usize| -> f64 {
-            let threshold = f64::from(self.width) * bins as f64;
-            let step = threshold / 127.0;
-            self.bins[..last]
-                .iter()
-                .enumerate()
-                .map(|(at, &count)| {
-                    let middle = (at as f64 + 0.5) * f64::from(self.width);
-                    let e = if middle > threshold {
-                        middle - threshold
-                    } else {
-                        let q = (middle / step).round() * step;
-                        q - middle
-                    };
-                    e * e * count as f64
-                })
-                .sum()
-        };
-        let best = (LEVELS..=last).map(|bins| (bins, error(bins))).min_by(|(_, a), (_, b)| a.total_cmp(b));
-        best.map_or(self.greatest, |(bins, _)| self.edge(bins))
-    }
-
     fn edge(&self, bins: usize) -> f32 {
         (self.width * bins as f32).min(self.greatest)
     }
-}
-
-/// What is lost if all above the first `kept` bins becomes the greatest of them, and those become [`LEVELS`].
-fn divergence(bins: &[u64], kept: usize) -> f64 {
-    let beyond: u64 = bins[kept..].iter().sum();
-    let mut clipped: Vec<f64> = bins[..kept].iter().map(|&count| count as f64).collect();
-    clipped[kept - 1] += beyond as f64;
-    let total: f64 = clipped.iter().sum();
-    let mut sum = 0.0;
-    let mut levels_total = 0.0;
-    for level in 0..LEVELS {
-        let (from, to) = (level * kept / LEVELS, (level + 1) * kept / LEVELS);
-        levels_total += bins[from..to].iter().sum::<u64>() as f64;
-    }
-    for level in 0..LEVELS {
-        let (from, to) = (level * kept / LEVELS, (level + 1) * kept / LEVELS);
-        let mass = bins[from..to].iter().sum::<u64>() as f64;
-        let filled = clipped[from..to].iter().filter(|&&count| count > 0.0).count().max(1);
-        let each = (mass / filled as f64).max(1e-9) / levels_total.max(1e-9);
-        for count in clipped[from..to].iter().filter(|&&count| count > 0.0) {
-            let p = count / total;
-            sum += p * (p / each).ln();
-        }
-    }
-    sum
 }
 
 /// The thresholds by which values are quantised, by the values' names.
@@ -188,15 +135,84 @@ impl Calibrator {
         counted.then_some(()).ok_or_else(|| PrecisionError::NotFinite(value.to_owned()))
     }
 
-    /// The ranges that follow.
+    /// The ranges that follow: of each value what all but one in ten thousand of its numbers do not exceed.
     pub fn ranges(&self) -> Ranges {
-        let method = std::env::var("RANGE").unwrap_or_default();
-        let threshold = |h: &Histogram| match method.as_str() {
-            "max" => h.greatest(),
-            "entropy" => h.entropy(),
-            "mse" => h.mse(),
-            p => h.percentile(p.parse().unwrap_or(0.9999)),
-        };
-        self.0.iter().map(|(value, histogram)| (value.clone(), threshold(histogram))).collect()
+        let each = self.0.iter();
+        each.map(|(value, histogram)| (value.clone(), histogram.percentile(COVERED))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn of(tensors: &[&[f32]]) -> Histogram {
+        let mut histogram = Histogram::default();
+        assert!(tensors.iter().all(|tensor| histogram.add(tensor)));
+        histogram
+    }
+
+    #[test]
+    fn rare_outliers_are_cut_off_and_frequent_ones_are_not() {
+        let mut values: Vec<f32> = (0..100_000).map(|at| at as f32 / 100_000.0).collect();
+        values[500] = -64.0;
+        let histogram = of(&[&values]);
+        assert_eq!((histogram.greatest(), histogram.count()), (64.0, 100_000));
+        // One bin of 2048 up to 64 is the best that can be told.
+        let cut = histogram.percentile(COVERED);
+        assert!((1.0..1.07).contains(&cut), "{cut}");
+        values[..100].fill(64.0);
+        assert_eq!(of(&[&values]).percentile(COVERED), 64.0);
+        assert_eq!(histogram.percentile(1.0), 64.0);
+    }
+
+    #[test]
+    fn bins_grow_with_what_comes() {
+        let histogram = of(&[&[0.0; 3], &[1.0, -0.25], &[0.0], &[1000.0]]);
+        assert_eq!((histogram.count(), histogram.greatest()), (7, 1000.0));
+        let fine = histogram.percentile(6.0 / 7.0);
+        assert!((1.0..1.6).contains(&fine), "the old bins are still told from the new: {fine}");
+    }
+
+    #[test]
+    fn zeros_have_no_range_and_the_least_number_has_one() {
+        assert_eq!(of(&[&[0.0; 9]]).percentile(COVERED), 0.0);
+        assert_eq!(of(&[&[]]).percentile(COVERED), 0.0);
+        let least = f32::from_bits(1);
+        assert_eq!(of(&[&[least]]).percentile(COVERED), least);
+        assert_eq!(of(&[&[f32::MAX]]).percentile(COVERED), f32::MAX);
+    }
+
+    #[test]
+    fn numbers_that_are_none_are_told_and_not_counted() {
+        let mut calibrator = Calibrator::default();
+        calibrator.add("x", &[1.0]).unwrap();
+        for odd in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let error = calibrator.add("x", &[2.0, odd, 3.0]).unwrap_err();
+            assert_eq!(error, PrecisionError::NotFinite("x".into()));
+        }
+        assert_eq!((calibrator.ranges().get("x"), calibrator.ranges().get("y")), (Some(1.0), None));
+    }
+
+    proptest! {
+        /// The threshold is right to a bin, whatever comes in which order and in how many parts.
+        #[test]
+        fn the_threshold_is_right_to_a_bin(
+            parts in prop::collection::vec(prop::collection::vec(-100f32..100.0, 0..50), 1..8),
+            share in 0.01f64..1.0,
+        ) {
+            let mut histogram = Histogram::default();
+            prop_assert!(parts.iter().all(|part| histogram.add(part)));
+            let mut all: Vec<f32> = parts.concat().into_iter().map(f32::abs).collect();
+            all.sort_by(f32::total_cmp);
+            prop_assert_eq!(histogram.count(), all.len() as u64);
+            let Some(greatest) = all.last() else { return Ok(()) };
+            let exact = all[((all.len() as f64 * share).ceil() as usize).clamp(1, all.len()) - 1];
+            let bin = greatest * 2.0 / BINS as f32;
+            let told = histogram.percentile(share);
+            prop_assert!((exact - bin / 1000.0..=exact + bin * 1.001).contains(&told), "{told} for {exact}");
+            prop_assert_eq!(histogram.greatest(), *greatest);
+        }
     }
 }

