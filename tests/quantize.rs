@@ -12,6 +12,7 @@ use centerx::engine::preprocess::Preprocessor;
 use centerx::ingest::clip::ClipReader;
 use centerx::model::precision::Precision;
 use centerx::model::{self, DetectorModel};
+use prost::Message as _;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -236,6 +237,21 @@ fn float16_differs_by_hairs() {
             .quantize("coco", &["--precision", "fp16", "--force", "--calibrate", &case.text("frames/a.jpg")]),
     );
     assert_says(&told, &["fp16 against float32 on 1 frames", "F1 1.000"]);
+}
+
+#[test]
+fn a_network_whose_values_float16_cannot_hold_is_refused() {
+    let case = Case::new();
+    let mut network = model::read_onnx(Path::new(&original())).unwrap();
+    let weights = &mut network.graph.as_mut().unwrap().initializer;
+    let first = weights.iter_mut().find(|weight| weight.dims.len() == 4 && weight.dims[1] == 3).unwrap();
+    let large = first.floats().unwrap().into_iter().map(|weight| weight * 1e4);
+    first.raw_data = Some(large.flat_map(f32::to_le_bytes).collect());
+    std::fs::write(case.path("large.onnx"), network.encode_to_vec()).unwrap();
+    let frame = sample("messi5.jpg");
+    let arguments = ["--precision", "fp16", "--calibrate", frame.to_str().unwrap()];
+    let message = case.refused(&case.text("large.onnx"), &arguments, 3);
+    assert_says(&message, &["large.onnx", "float16 ends at 65504", "infinite"]);
 }
 
 #[test]

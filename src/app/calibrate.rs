@@ -9,7 +9,7 @@ use crate::engine::onnx::OnnxRuntime;
 use crate::engine::preprocess::Preprocessor;
 use crate::frame::Picture;
 use crate::model::onnx::{ElementType, ModelProto};
-use crate::model::precision::calibrate::{Calibrator, Ranges};
+use crate::model::precision::calibrate::Calibrator;
 use crate::model::recipe::{Input, Layout};
 use crate::model::verify::pictures::feed;
 use crate::model::verify::tap::tap;
@@ -76,8 +76,8 @@ impl Calibration {
         Ok(())
     }
 
-    /// What follows from the pictures so far.
-    pub fn ranges(&self) -> Ranges {
-        self.calibrator.ranges()
+    /// What was seen.
+    pub fn seen(self) -> Calibrator {
+        self.calibrator
     }
 }

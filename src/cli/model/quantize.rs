@@ -18,6 +18,7 @@ use crate::engine::onnx::OnnxRuntime;
 use crate::eval::classes::Shared;
 use crate::model::import::Size;
 use crate::model::onnx::ModelProto;
+use crate::model::precision::calibrate::Calibrator;
 use crate::model::precision::quantize::Plan;
 use crate::model::precision::{self, Precision, PrecisionError};
 use crate::model::{self, DetectorModel, ModelError, zoo};
@@ -40,8 +41,8 @@ centerx model quantize yard.onnx --precision fp16 -o yard-fp16.onnx")]
 pub struct Args {
     /// A pulled model's name or the path of a detector in float32.
     model: String,
-    /// Folders of pictures (JPEG, PNG, WebP) and videos, or such files. float16 needs none; with some it is told
-    /// what the precision costs.
+    /// Folders of pictures (JPEG, PNG, WebP) and videos, or such files. float16 needs none; with some it is seen
+    /// whether a value leaves its range, and told what the precision costs.
     #[arg(long, num_args = 1.., value_name = "PATH")]
     calibrate: Vec<PathBuf>,
     /// The detector to write.
@@ -82,9 +83,9 @@ impl Args {
         let frames = (!self.calibrate.is_empty()).then(|| Frames::choose(&self.calibrate, most));
         let frames = frames.transpose()?;
         let runtime = models::load_runtime()?;
-        let made = match (self.precision, &frames) {
-            (Precision::Int8, Some(frames)) => self.int8(&runtime, &original, frames)?,
-            _ => precision::to_float16(original.proto.clone()).map_err(|e| refused(e, &original.path))?,
+        let made = match self.precision {
+            Precision::Int8 => self.int8(&runtime, &original, frames.as_ref())?,
+            _ => float16(&runtime, &original, frames.as_ref())?,
         };
         let detector = model::parse(made.encode_to_vec(), &self.output)?;
         try_out(&runtime, &detector)?;
@@ -136,30 +137,24 @@ impl Args {
         Ok(Original { path, detector, proto })
     }
 
-    /// Runs the float32 network over the frames and quantises it by what is seen.
+    /// Quantises the network by what the float32 one makes of the frames.
     fn int8(
         &self,
         runtime: &OnnxRuntime,
         original: &Original,
-        frames: &Frames,
+        frames: Option<&Frames>,
     ) -> anyhow::Result<ModelProto> {
+        let frames = frames.context("there are no frames to calibrate on")?;
         let plan = Plan::of(original.proto.clone(), &self.keep).map_err(|e| refused(e, &original.path))?;
-        let about = &original.detector.metadata;
-        let mut calibration = Calibration::open(runtime, &original.proto, about, &plan.activations())?;
         let count = frames.count(Part::Calibration);
         if count < FEW {
             eprintln!(
                 "note: {count} frames are few to calibrate on; {FEW} or more, by day and by night, are better"
             );
         }
-        let bar = progress::bar(Some(count as u64), "frames seen");
-        for shot in frames.of(Part::Calibration) {
-            calibration.look(&frames::picture(shot?)?)?;
-            bar.inc(1);
-        }
-        bar.finish_and_clear();
+        let seen = watch(runtime, original, &plan.activations(), frames, Part::Calibration)?;
         let nodes = plan.nodes();
-        let made = plan.apply(&calibration.ranges()).map_err(|e| refused(e, &original.path))?;
+        let made = plan.apply(&seen.ranges()).map_err(|e| refused(e, &original.path))?;
         output::line(format_args!("calibrated on {count} frames; {nodes} operators are int8"))?;
         Ok(made)
     }
@@ -190,6 +185,43 @@ impl Args {
         output::line(told(self.precision, &looked, &comparison))?;
         Ok(())
     }
+}
+
+/// Converts the network. A processor may compute float16 in float32 and never show that a value leaves its range, so
+/// that is looked for in the float32 network where there are frames.
+fn float16(
+    runtime: &OnnxRuntime,
+    original: &Original,
+    frames: Option<&Frames>,
+) -> anyhow::Result<ModelProto> {
+    let refused = |error| refused(error, &original.path);
+    let made = precision::to_float16(original.proto.clone()).map_err(refused)?;
+    if let Some(frames) = frames {
+        let values = precision::convolved(&original.proto).map_err(refused)?;
+        let values: Vec<&str> = values.iter().map(String::as_str).collect();
+        let seen = watch(runtime, original, &values, frames, Part::All)?;
+        precision::check_float16(&seen).map_err(refused)?;
+    }
+    Ok(made)
+}
+
+/// Runs the float32 network over frames and watches some of its values.
+fn watch(
+    runtime: &OnnxRuntime,
+    original: &Original,
+    values: &[&str],
+    frames: &Frames,
+    part: Part,
+) -> anyhow::Result<Calibrator> {
+    let about = &original.detector.metadata;
+    let mut calibration = Calibration::open(runtime, &original.proto, about, values)?;
+    let bar = progress::bar(Some(frames.count(part) as u64), "frames seen");
+    for shot in frames.of(part) {
+        calibration.look(&frames::picture(shot?)?)?;
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(calibration.seen())
 }
 
 /// The agreement as a table and a sentence.

@@ -135,6 +135,12 @@ impl Calibrator {
         counted.then_some(()).ok_or_else(|| PrecisionError::NotFinite(value.to_owned()))
     }
 
+    /// The greatest magnitude of all, with the value that had it.
+    pub fn greatest(&self) -> Option<(&str, f32)> {
+        let each = self.0.iter().map(|(value, histogram)| (value.as_str(), histogram.greatest()));
+        each.max_by(|(_, a), (_, b)| a.total_cmp(b))
+    }
+
     /// The ranges that follow: of each value what all but one in ten thousand of its numbers do not exceed.
     pub fn ranges(&self) -> Ranges {
         let each = self.0.iter();

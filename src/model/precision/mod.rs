@@ -14,10 +14,13 @@ pub mod quantize;
 use std::fmt;
 use std::str::FromStr;
 
+use ::half::f16;
+
 use super::graph::{Graph, GraphError, op};
 use super::metadata::{MetadataError, ModelMetadata};
 use super::onnx::{GraphProto, ModelProto, NodeProto};
-use network::Network;
+use calibrate::Calibrator;
+use network::{Network, is_convolution};
 
 /// What a network computes in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
@@ -110,6 +113,17 @@ pub enum PrecisionError {
     /// The network gives what are no numbers.
     #[error("the value {0:?} of the network holds numbers that are not finite; is the float32 model sound?")]
     NotFinite(String),
+    /// A value leaves float16's range.
+    #[error(
+        "the value {value:?} comes to {greatest:e}, and float16 ends at 65504: on a GPU it would be infinite; leave \
+         the network in float32 or make it int8"
+    )]
+    TooGreat {
+        /// The value.
+        value: String,
+        /// The greatest magnitude it was seen to have.
+        greatest: f32,
+    },
     /// The model does not describe itself.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
@@ -145,6 +159,31 @@ pub fn to_float16(model: ModelProto) -> Result<ModelProto, PrecisionError> {
         recipe.float16 = true;
     }
     close(graph, &about)
+}
+
+/// What the convolutions of a detector's network make: sums, so as a rule the greatest values there are.
+///
+/// # Errors
+/// A model that does not describe itself, or does not convolve.
+pub fn convolved(model: &ModelProto) -> Result<Vec<String>, PrecisionError> {
+    let about = ModelMetadata::read_from(model)?;
+    let graph = model.graph.as_ref().ok_or(PrecisionError::Nothing)?;
+    let network = Network::of(graph, about.recipe.as_ref()).ok_or(PrecisionError::Nothing)?;
+    let nodes = graph.node.iter().zip(&network.nodes).filter(|(node, mine)| **mine && is_convolution(node));
+    Ok(nodes.filter_map(|(node, _)| node.output.first().cloned()).collect())
+}
+
+/// Sees that what was calibrated stays in the range of float16.
+///
+/// # Errors
+/// The value that does not, the greatest if there are several.
+pub fn check_float16(seen: &Calibrator) -> Result<(), PrecisionError> {
+    match seen.greatest() {
+        Some((value, greatest)) if greatest > f16::MAX.to_f32() => {
+            Err(PrecisionError::TooGreat { value: value.to_owned(), greatest })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A detector in float32, to be edited.

@@ -134,6 +134,18 @@ fn a_network_in_half_is_decoded_in_float() {
 }
 
 #[test]
+fn values_that_float16_cannot_hold_are_named() {
+    assert_eq!(convolved(&detector()).unwrap(), ["stem", "depthwise", "middle", "up", "hm", "wh", "reg"]);
+    let mut seen = Calibrator::default();
+    assert_eq!(check_float16(&seen), Ok(()));
+    seen.add("hm", &[-65504.0, 3.0]).unwrap();
+    assert_eq!(check_float16(&seen), Ok(()));
+    seen.add("up", &[-70000.0]).unwrap();
+    let error = check_float16(&seen).unwrap_err().to_string();
+    assert!(error.contains("\"up\" comes to 7e4") && error.contains("65504"), "{error}");
+}
+
+#[test]
 fn weights_that_the_decode_reads_as_well_stay_float_there() {
     let mut model = detector();
     let graph = model.graph.as_mut().unwrap();
