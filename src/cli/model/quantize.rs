@@ -54,8 +54,8 @@ pub struct Args {
     /// Frames to calibrate on at most, evenly spread over the files; a quarter as many again is held out.
     #[arg(long, default_value_t = 128, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     frames: u32,
-    /// A node, or the value it makes, that stays in float32; may be repeated. The last convolutions of the heads do
-    /// in any case.
+    /// A node, or the value it makes, that stays in float32; may be repeated. The last convolutions of the heads and
+    /// depthwise ones do in any case.
     #[arg(long, value_name = "NAME")]
     keep: Vec<String>,
     /// Write over the output if it is there.
