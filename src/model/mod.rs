@@ -2,8 +2,8 @@
 //! files, and keeping those that were fetched.
 //!
 //! [`load`] is what a server calls, [`zoo`] and [`runtime`] fetch what is pinned here. `onnx`, `graph`,
-//! `tfjs`, `hardswish`, `decode`, `metadata`, `variant`, `movenet`, `coco`
-//! and `pose` are pure: bytes and values in, values out.
+//! `tfjs`, `hardswish`, `decode`, `metadata`, `precision`, `variant`, `movenet`,
+//! `coco` and `pose` are pure: bytes and values in, values out.
 
 pub mod coco;
 mod contract;
@@ -19,6 +19,7 @@ pub mod metadata;
 pub mod movenet;
 pub mod onnx;
 pub mod pose;
+pub mod precision;
 pub mod recipe;
 pub mod reference;
 pub mod runtime;
@@ -151,6 +152,9 @@ pub enum ModelError {
     /// A TF.js model cannot be translated.
     #[error(transparent)]
     Import(#[from] tfjs::ImportError),
+    /// A detector keeps the precision it has.
+    #[error(transparent)]
+    Precision(#[from] precision::PrecisionError),
     /// A network cannot become a detector.
     #[error(transparent)]
     Network(#[from] import::ImportError),

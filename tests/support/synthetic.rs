@@ -8,6 +8,7 @@ use std::path::Path;
 use centerx::model::decode::{self, Choice, Family, Head, Heads, Heat};
 use centerx::model::graph::{Attr, Graph};
 use centerx::model::onnx::{Dim, ElementType, ModelProto};
+use centerx::model::precision::Precision;
 use centerx::model::recipe::{Input, Layout, Recipe};
 use centerx::model::{self, DetectorModel, ModelMetadata};
 use prost::Message as _;
@@ -119,6 +120,7 @@ fn metadata(variant: Variant, recipe: Recipe) -> ModelMetadata {
         input_height: HEIGHT as u32,
         source: "made for a test".to_owned(),
         license: "Apache-2.0".to_owned(),
+        precision: Precision::Float32,
         recipe: Some(recipe),
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use centerx::model::graph::{Attr, Graph};
 use centerx::model::onnx::{Dim, ElementType, ModelProto};
+use centerx::model::precision::Precision;
 use centerx::model::{INPUT, ModelMetadata, OUTPUT};
 use prost::Message as _;
 
@@ -81,6 +82,7 @@ impl Tiny {
             classes: self.classes.iter().map(|&class| class.into()).collect(),
             landmarks: Vec::new(),
             skeleton: Vec::new(),
+            precision: Precision::Float32,
             recipe: None,
             top_k: self.classes.len() as u32,
             input_width: SIDE as u32,

@@ -12,10 +12,10 @@ use crate::eval::report::{Outcome, Report, Run};
 use super::{UsageError, output};
 
 mod labels;
-mod lanes;
-mod source;
-mod table;
-mod teacher;
+pub(super) mod lanes;
+pub(super) mod source;
+pub(super) mod table;
+pub(super) mod teacher;
 
 /// Score a model against labels (COCO's average precision) or against a better model.
 #[derive(Debug, clap::Args)]
@@ -116,7 +116,7 @@ struct Evaluated {
 }
 
 /// To the millisecond.
-fn seconds_since(start: Instant) -> f64 {
+pub(super) fn seconds_since(start: Instant) -> f64 {
     (start.elapsed().as_secs_f64() * 1e3).round() / 1e3
 }
 

@@ -11,7 +11,7 @@ use crate::ingest::clip::{ClipError, ClipReader};
 use crate::picture_file;
 
 /// Endings of the picture files that can be read, in lower case.
-const ENDINGS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
+pub const ENDINGS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
 
 /// Something to look at.
 pub enum Shot {
@@ -52,7 +52,8 @@ pub fn pictures(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn is_picture(path: &Path) -> bool {
+/// Whether the file is called like a picture.
+pub fn is_picture(path: &Path) -> bool {
     let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
     ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
 }

@@ -73,7 +73,8 @@ fn coco_text(coco: &Coco) -> Vec<String> {
     parts
 }
 
-fn teacher_text(teacher: &Teacher) -> Vec<String> {
+/// What two models have in common, a class each and all together.
+pub fn teacher_text(teacher: &Teacher) -> Vec<String> {
     let about = format!(
         "teacher {} from score {}, student from {}, overlap {}",
         teacher.teacher.name, teacher.teacher_score, teacher.score, teacher.iou

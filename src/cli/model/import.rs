@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::Context;
 use clap::ValueEnum;
 
+use super::target;
 use crate::app::verify::verify;
 use crate::app::{models, probe};
 use crate::cli::progress::Progress;
@@ -129,7 +129,7 @@ impl Args {
     /// What keeps the network from becoming a detector, or the file from being written.
     pub fn run(self) -> anyhow::Result<()> {
         let options = self.options()?;
-        self.check_output()?;
+        target::check(&self.output, self.force)?;
         let bytes = model::read(&self.input)?;
         if let Ok(detector) = model::parse(bytes.clone(), &self.input) {
             return Err(UsageError(format!(
@@ -148,7 +148,7 @@ impl Args {
         progress.end();
         let (imported, detector) = imported?;
         let verified = if self.no_verify { None } else { self.verify(&runtime, &bytes, &detector)? };
-        write(&self.output, &imported.bytes)?;
+        target::write(&self.output, &imported.bytes)?;
         for note in &imported.notes {
             eprintln!("note: {note}");
         }
@@ -203,19 +203,6 @@ impl Args {
                 Err(anyhow::Error::from(different).context(cure))
             }
         }
-    }
-
-    /// Refuses an output that has nowhere to go or is there, before the work is done.
-    fn check_output(&self) -> Result<(), UsageError> {
-        let folder = folder_of(&self.output);
-        let problem = if !folder.is_dir() {
-            format!("there is no folder {}", folder.display())
-        } else if self.output.exists() && !self.force {
-            format!("{} is there already; --force writes over it", self.output.display())
-        } else {
-            return Ok(());
-        };
-        Err(UsageError(format!("--output: {problem}")))
     }
 
     fn options(&self) -> anyhow::Result<Options> {
@@ -288,24 +275,6 @@ fn import(
     probe(&imported.bytes, 1, size)
         .map_err(|cause| anyhow::anyhow!("the detector that was made does not run: {cause}"))?;
     Ok((imported, detector))
-}
-
-/// The file appears whole or not at all.
-fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let folder = folder_of(path);
-    let fail = || format!("cannot write {}", path.display());
-    // Temporary files are for their owner alone; this one is to be read like any other.
-    let for_all = std::os::unix::fs::PermissionsExt::from_mode(0o666);
-    let mut file = tempfile::Builder::new().permissions(for_all).tempfile_in(folder).with_context(fail)?;
-    std::io::Write::write_all(&mut file, bytes).with_context(fail)?;
-    // A power cut soon after must not leave an empty file under its name.
-    file.as_file().sync_all().with_context(fail)?;
-    file.persist(path).with_context(fail)?;
-    Ok(())
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn family(text: &str) -> Result<&'static Family, String> {

@@ -11,6 +11,7 @@ use crate::app::{inspect::measure, models::load_runtime};
 use crate::cli::output;
 use crate::engine::onnx::OnnxRuntime;
 use crate::model::inspect::{Facts, Flops, facts};
+use crate::model::precision::Precision;
 use crate::model::recipe::{Input, Recipe};
 use crate::model::{self, DetectorModel, ModelError, zoo};
 
@@ -77,6 +78,7 @@ struct Detector {
     input_height: u32,
     source: String,
     license: String,
+    precision: Precision,
     sha256: String,
     recipe: Option<Recipe>,
 }
@@ -94,6 +96,7 @@ impl From<DetectorModel> for Detector {
             input_height: metadata.input_height,
             source: metadata.source,
             license: metadata.license,
+            precision: metadata.precision,
             sha256,
             recipe: metadata.recipe,
         }
@@ -184,6 +187,7 @@ fn detector_rows(detector: &Detector, row: &mut dyn FnMut(&str, String)) {
     }
     row("source", detector.source.clone());
     row("license", detector.license.clone());
+    row("precision", precision(detector.precision).to_owned());
     let Some(recipe) = &detector.recipe else {
         return row(
             "recipe",
@@ -199,7 +203,14 @@ fn detector_rows(detector: &Detector, row: &mut dyn FnMut(&str, String)) {
     let input = &recipe.input;
     row("network takes", format!("{} as {}", pixels(input), input.name));
     row("nms", recipe.nms.map_or("none".to_owned(), |iou| format!("over an overlap of {iou}")));
-    row("precision", if recipe.float16 { "float16, the decode float32" } else { "float32" }.to_owned());
+}
+
+fn precision(precision: Precision) -> &'static str {
+    match precision {
+        Precision::Float32 => "fp32",
+        Precision::Float16 => "fp16, the decode fp32",
+        Precision::Int8 => "int8 where it multiplies matrices, the rest fp32",
+    }
 }
 
 /// What becomes of pixels from 0 to 255 before the network sees them.

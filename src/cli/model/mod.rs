@@ -1,8 +1,11 @@
 //! `centerx model`: fetch, make, list and look into models, and change those of a running server.
 
+mod frames;
 mod import;
 mod inspect;
+mod quantize;
 pub(super) mod server;
+mod target;
 mod verify;
 
 use clap::{Args, Subcommand};
@@ -17,6 +20,7 @@ use crate::model::zoo::{self, Zoo};
 #[derive(Debug, Args)]
 #[command(after_help = "Models are kept under CENTERX_HOME (default: ~/.cache/centerx).\n\n\
     Examples:\n  centerx model pull coco\n  centerx model import net.onnx -o yard.onnx --labels yard.txt\n  \
+    centerx model quantize yard.onnx --calibrate frames -o yard-int8.onnx\n  \
     centerx model inspect ./yard.onnx\n  centerx model swap coco ./yard.onnx")]
 pub struct ModelArgs {
     #[command(subcommand)]
@@ -41,6 +45,7 @@ enum ModelCommand {
     },
     /// Make a detector of a CenterNet in an ONNX file.
     Import(Box<import::Args>),
+    Quantize(quantize::Args),
     /// List the models that can be pulled, and where those lie that were.
     List,
     /// Remove a pulled model; its variants of other sizes stay.
@@ -64,6 +69,7 @@ impl ModelArgs {
         match self.command {
             ModelCommand::Pull { name, force } => pull(&name, force),
             ModelCommand::Import(args) => args.run(),
+            ModelCommand::Quantize(args) => args.run(),
             ModelCommand::List => list(),
             ModelCommand::Remove { name } => Ok(Zoo::from_env()?.remove(&name, &|_| ())?),
             ModelCommand::Inspect(args) => args.run(),

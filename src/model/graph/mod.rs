@@ -228,6 +228,22 @@ impl Graph {
         self.floats(hint, &[], &[value])
     }
 
+    /// Adds an int8 weight; `data` in row-major order, as many as `dims` multiply to.
+    pub fn int8s(&mut self, hint: &str, dims: &[usize], data: &[i8]) -> String {
+        debug_assert_eq!(dims.iter().product::<usize>(), data.len(), "{hint}");
+        let raw = data.iter().flat_map(|v| v.to_le_bytes()).collect();
+        self.initializer(hint, ElementType::Int8, dims, raw)
+    }
+
+    /// Adds the weight `name` a second time and returns what the copy is called; none if there is no such weight.
+    pub(super) fn copy_weight(&mut self, name: &str) -> Option<String> {
+        let mut copy = self.weight(name)?.clone();
+        let called = self.fresh(name);
+        copy.name = Some(called.clone());
+        self.proto.initializer.push(copy);
+        Some(called)
+    }
+
     fn initializer(&mut self, hint: &str, element: ElementType, dims: &[usize], raw: Vec<u8>) -> String {
         let name = self.fresh(hint);
         self.proto.initializer.push(TensorProto {
@@ -344,6 +360,11 @@ mod tests {
         assert_eq!([graph.fresh("a"), graph.fresh("a"), graph.fresh("z")], ["a_2", "a_3", "z"]);
         let mut again = Graph::from_proto(graph.proto().clone());
         assert_eq!(again.fresh("x"), "x_2");
+        again.node("Relu", &["b"], "c", &[]);
+        again.rename_value("b", "inner");
+        again.node_into("Relu", &["inner"], &["b".to_owned()], &[]);
+        let nodes: HashSet<_> = again.proto().node.iter().map(|node| &node.name).collect();
+        assert_eq!(nodes.len(), again.proto().node.len(), "nodes have names of their own too");
     }
 
     #[test]

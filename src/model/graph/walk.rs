@@ -22,6 +22,8 @@ pub(super) fn collect_names(graph: &GraphProto, names: &mut HashSet<String>) {
     names.extend(given(graph).map(str::to_owned));
     for node in &graph.node {
         names.extend(node.output.iter().cloned());
+        // ONNX Runtime wants nodes' names to be unique as well.
+        names.extend(node.name.iter().cloned());
         subgraphs(node).for_each(|inner| collect_names(inner, names));
     }
 }

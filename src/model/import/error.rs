@@ -72,6 +72,9 @@ pub enum ImportError {
     /// There are too many or too few class names.
     #[error("{0}")]
     Labels(String),
+    /// It cannot compute in float16.
+    #[error("{0}; or import without --fp16")]
+    Precision(#[from] crate::model::precision::PrecisionError),
     /// The heads do not go together.
     #[error(transparent)]
     Decode(#[from] decode::DecodeError),

@@ -7,7 +7,6 @@
 mod batch;
 mod error;
 mod fold;
-mod half;
 mod heads;
 mod heat;
 mod input;
@@ -26,6 +25,7 @@ use super::decode::{self, Choice, Family, Head, Heads, Heat};
 use super::graph::Graph;
 use super::metadata::ModelMetadata;
 use super::onnx::{ElementType, ModelProto};
+use super::precision::{Precision, half, is_quantized};
 use super::recipe::Recipe;
 use super::{ModelError, OUTPUT, decode_onnx};
 pub use error::ImportError;
@@ -113,7 +113,10 @@ impl Import<'_> {
         graph.check()?;
         let classes = labels::names(self.options.labels.as_deref(), family, heads.heatmap.channels)?;
         let recipe = Recipe { input, heads, nms: self.options.nms, float16: self.options.float16 };
-        let metadata = self.metadata(family, classes, top_k, size, recipe);
+        let mut metadata = self.metadata(family, classes, top_k, size, recipe);
+        if is_quantized(graph.proto()) {
+            metadata.precision = Precision::Int8;
+        }
         let mut model = graph.into_model();
         metadata.write_to(&mut model);
         Ok(Imported { bytes: model.encode_to_vec(), metadata, notes: self.notes, simplified })
@@ -239,7 +242,7 @@ impl Import<'_> {
     ) -> Result<(), ImportError> {
         let is_half = probed.iter().any(|p| p.element == ElementType::Float16 as i32);
         match (self.options.float16, is_half) {
-            (true, false) => half::to_half(graph, entry, heads),
+            (true, false) => Ok(half::to_half(graph, entry, heads)?),
             (_, true) => {
                 half::heads_to_float(graph, heads);
                 Ok(())
@@ -270,6 +273,7 @@ impl Import<'_> {
             input_height: size.height as u32,
             source: or(&options.source, "not told"),
             license: or(&options.license, "not told"),
+            precision: if recipe.float16 { Precision::Float16 } else { Precision::Float32 },
             recipe: Some(recipe),
         }
     }

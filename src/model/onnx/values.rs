@@ -12,6 +12,7 @@ use super::{Dim, DimensionProto, GraphProto, ModelProto, OperatorSetIdProto, Ten
 pub enum ElementType {
     Float = 1,
     Uint8 = 2,
+    Int8 = 3,
     Int32 = 6,
     Int64 = 7,
     Float16 = 10,

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use half::f16;
 
-use super::ImportError;
+use super::PrecisionError;
 use crate::model::graph::{Attr, Graph, attribute, op, set_attribute};
 use crate::model::onnx::{ElementType, NodeProto, TensorProto};
 
@@ -16,14 +16,16 @@ fn stays_float(node: &NodeProto, input: usize) -> bool {
 
 /// Rewrites everything from the value `input` on to float16, and casts `heads` back: they keep their names,
 /// and are float32.
-pub(super) fn to_half(graph: &mut Graph, input: &str, heads: &[String]) -> Result<(), ImportError> {
+///
+/// # Errors
+/// What cannot be rewritten: functions, inner graphs, quantised nodes, weights that float16 cannot hold.
+pub(in crate::model) fn to_half(
+    graph: &mut Graph,
+    input: &str,
+    heads: &[String],
+) -> Result<(), PrecisionError> {
     if !graph.frame().functions.is_empty() {
-        return Err(ImportError::Operator {
-            node: String::new(),
-            problem: "the graph is made of functions, which --fp16 does not rewrite; inline them first \
-                      (onnx.inliner.inline_local_functions) or import without --fp16"
-                .to_owned(),
-        });
+        return Err(PrecisionError::Functions);
     }
     let before = network_begins(graph, input);
     let float = float_weights(graph, before);
@@ -46,7 +48,7 @@ pub(super) fn to_half(graph: &mut Graph, input: &str, heads: &[String]) -> Resul
 }
 
 /// Casts float16 heads to float32; they keep their names.
-pub(super) fn heads_to_float(graph: &mut Graph, heads: &[String]) {
+pub(in crate::model) fn heads_to_float(graph: &mut Graph, heads: &[String]) {
     for head in heads {
         let inner = graph.fresh(&format!("{head}_half"));
         graph.rename_value(head, &inner);
@@ -81,13 +83,15 @@ fn float_weights(graph: &Graph, from: usize) -> HashSet<String> {
         .collect()
 }
 
-fn halve(weight: &mut TensorProto) -> Result<(), ImportError> {
+fn halve(weight: &mut TensorProto) -> Result<(), PrecisionError> {
     let name = weight.name.clone().unwrap_or_default();
-    let refuse = |problem: &str| ImportError::Weight { weight: name.clone(), problem: problem.to_owned() };
+    let refuse = |problem| PrecisionError::Weight { weight: name.clone(), problem };
     let values = weight.floats().ok_or_else(|| refuse("its elements do not match its shape"))?;
     let half: Vec<f16> = values.iter().map(|&v| f16::from_f32(v)).collect();
     if half.iter().any(|v| v.is_infinite()) {
-        return Err(refuse("it holds numbers over 65504, which float16 cannot; import without --fp16"));
+        return Err(refuse(
+            "it holds numbers over 65504, which float16 cannot; leave the network in float32",
+        ));
     }
     weight.raw_data = Some(half.iter().flat_map(|v| v.to_le_bytes()).collect());
     weight.float_data.clear();
@@ -95,9 +99,9 @@ fn halve(weight: &mut TensorProto) -> Result<(), ImportError> {
     Ok(())
 }
 
-fn halve_attributes(node: &mut NodeProto) -> Result<(), ImportError> {
+fn halve_attributes(node: &mut NodeProto) -> Result<(), PrecisionError> {
     if node.attribute.iter().any(|attribute| attribute.g.is_some()) {
-        return Err(ImportError::of(node, "has inner graphs, which --fp16 does not rewrite".to_owned()));
+        return Err(PrecisionError::of(node, "has inner graphs, which are not rewritten"));
     }
     match op(node) {
         "Cast" if node.attribute.iter().any(|a| a.i == Some(ElementType::Float as i64)) => {
@@ -105,7 +109,7 @@ fn halve_attributes(node: &mut NodeProto) -> Result<(), ImportError> {
             Ok(())
         }
         "QuantizeLinear" | "DequantizeLinear" => {
-            Err(ImportError::of(node, "is quantised already; import without --fp16".to_owned()))
+            Err(PrecisionError::of(node, "is quantised already; start from the network as it was before"))
         }
         _ => node.attribute.iter_mut().filter_map(|a| a.t.as_mut()).try_for_each(|tensor| {
             if tensor.data_type == Some(ElementType::Float as i32) { halve(tensor) } else { Ok(()) }
