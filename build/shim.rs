@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 const VARIABLE: &str = "TENSORRT_INCLUDE_DIR";
 const SHIM: &str = "src/engine/tensorrt/shim.cpp";
+const SHIM_HEADER: &str = "src/engine/tensorrt/shim.hpp";
 /// Stands in for CUDA's own headers.
 const OWN_HEADERS: &str = "src/engine/tensorrt/include";
 /// What scripts/tensorrt-headers.sh fills.
@@ -38,10 +39,14 @@ const FLAVOURS: [Flavour; 2] = [
 pub fn build() -> Result<(), String> {
     println!("cargo::rustc-check-cfg=cfg(tensorrt_enterprise, tensorrt_rtx)");
     println!("cargo::rerun-if-env-changed={VARIABLE}");
-    println!("cargo::rerun-if-changed={SHIM}");
-    println!("cargo::rerun-if-changed={OWN_HEADERS}");
+    for file in [SHIM, SHIM_HEADER, OWN_HEADERS] {
+        println!("cargo::rerun-if-changed={file}");
+    }
     let named = std::env::var_os(VARIABLE).filter(|folder| !folder.is_empty()).map(PathBuf::from);
     let folders = header_folders(named.as_deref());
+    if named.as_ref().is_some_and(|named| !folders.iter().any(|folder| folder.starts_with(named))) {
+        return Err(missing(named.as_deref()));
+    }
     let mut built = 0;
     for flavour in &FLAVOURS {
         let Some(folder) = folders.iter().find(|folder| flavour.has_headers(folder)) else { continue };

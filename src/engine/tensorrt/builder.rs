@@ -6,6 +6,7 @@ use std::ffi::{CStr, CString, c_char, c_void};
 use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use super::error::TensorRtError;
 use super::flavour::{Capability, Flavour};
@@ -108,9 +109,13 @@ pub struct Built {
     pub timing_cache: Option<Vec<u8>>,
 }
 
+/// TensorRT-RTX keeps the GPUs that it builds for in one list for all builders, so that a build fails while another
+/// one is for other GPUs.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 impl TensorRt {
-    /// Builds a plan. This takes from a second to many minutes. TensorRT builds on the current CUDA device where it
-    /// needs one: the enterprise flavour always, TensorRT-RTX if no capabilities are named.
+    /// Builds a plan, after those that are being built. This takes from a second to many minutes. TensorRT builds on the
+    /// current CUDA device where it needs one: the enterprise flavour always, TensorRT-RTX if no capabilities are named.
     ///
     /// # Errors
     /// What TensorRT does not like about the model, the profiles or this machine.
@@ -128,6 +133,7 @@ impl TensorRt {
         let watcher = Watcher { progress: request.progress, cancelled: AtomicBool::new(false) };
         let raw = raw_request(request, &ranges, &capabilities, &watcher);
         let (mut plan, mut cache) = (Memory::NONE, Memory::NONE);
+        let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let attempt = core.log.attempt();
         // SAFETY: the factories and the logger are this flavour's, and what `raw` points to lives until the call ends.
         let status = unsafe {
@@ -136,8 +142,8 @@ impl TensorRt {
         };
         let (plan, cache) = (take(core.api, &plan), take(core.api, &cache));
         match plan {
-            Some(plan) if status == status::DONE => Ok(Built { plan, timing_cache: cache }),
             _ if watcher.cancelled.into_inner() => Err(TensorRtError::Cancelled),
+            Some(plan) if status == status::DONE => Ok(Built { plan, timing_cache: cache }),
             _ => Err(failed(core, request, status, attempt)),
         }
     }

@@ -41,6 +41,11 @@ struct Object {
 impl Fake {
     /// A new one, and the library to use it by.
     pub(super) fn load() -> (&'static Self, TensorRt) {
+        Self::load_with(|_| ())
+    }
+
+    /// As [`Fake::load`], with something different about the library.
+    pub(super) fn load_with(change: impl FnOnce(&mut Core)) -> (&'static Self, TensorRt) {
         // Kept in a static, so that it does not count as lost where leaks are looked for.
         static ALL: Mutex<Vec<&'static Fake>> = Mutex::new(Vec::new());
         let fake: &'static Self = Box::leak(Box::new(Self {
@@ -51,7 +56,7 @@ impl Fake {
         }));
         ALL.lock().unwrap().push(fake);
         let pointer = Static::new(std::ptr::from_ref(fake).cast_mut().cast()).unwrap();
-        let library = TensorRt::of(Core {
+        let mut core = Core {
             api: &API,
             log: &fake.log,
             logger: pointer,
@@ -62,8 +67,9 @@ impl Fake {
             parser_factory: OnceLock::from(pointer),
             path: "libfake.so.1".into(),
             folder: None,
-        });
-        (fake, library)
+        };
+        change(&mut core);
+        (fake, TensorRt::of(core))
     }
 
     /// Lets a function of the shim fail from now on.
@@ -195,7 +201,8 @@ unsafe extern "C" fn runtime_new(_: *mut c_void, logger: *mut c_void) -> *mut c_
 }
 
 unsafe extern "C" fn engine_new(runtime: *mut c_void, _: *const c_void, size: usize) -> *mut c_void {
-    let function = if size == 0 { "" } else { "engine_new" };
+    // As many bytes as the words of a plan that needs a driver.
+    let function = if size == b"no driver".len() { "Cuda Runtime (cudaError 35)" } else { "engine_new" };
     object_of(runtime).fake.make(function, "engine", runtime.cast())
 }
 

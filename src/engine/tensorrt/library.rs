@@ -76,7 +76,13 @@ impl TensorRt {
         let runtime_factory = symbol(&library, c"createInferRuntime_INTERNAL")
             .ok_or_else(|| refuse("createInferRuntime_INTERNAL"))?;
         let builder_factory = symbol(&library, c"createInferBuilder_INTERNAL");
-        let (log, logger) = logger(flavour, api).ok_or_else(|| refuse("memory left"))?;
+        let (log, logger) = logger(flavour, api).ok_or_else(|| TensorRtError::Load {
+            flavour,
+            library: path.clone(),
+            folder: None,
+            wanted,
+            cause: "there is no memory left for its log".to_owned(),
+        })?;
         tracing::info!("loaded {} {version} from {path}", flavour.product());
         // Its threads and what it keeps a thread are never known to have ended.
         std::mem::forget(library);

@@ -9,18 +9,43 @@ use std::sync::{Mutex, PoisonError};
 
 use super::flavour::Flavour;
 
-/// The last error line, and when it came: lines are counted, over all logs.
-#[derive(Clone, Debug, Default)]
-struct Last {
+/// An error line, and when it came: lines are counted, over all logs.
+#[derive(Clone, Debug)]
+struct Line {
     number: u64,
-    line: String,
+    text: String,
+}
+
+/// The last error line, and the last one of those that only say that there is no CUDA to clean up with, which come
+/// after the cause where there is no driver.
+#[derive(Clone, Debug)]
+struct Last {
+    cause: Line,
+    clean_up: Line,
+}
+
+impl Last {
+    const NONE: Self = {
+        const NONE: Line = Line { number: 0, text: String::new() };
+        Self { cause: NONE, clean_up: NONE }
+    };
+
+    fn keep(&mut self, number: u64, text: &str) {
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let (clean_up, cause): (Vec<_>, Vec<_>) = lines.partition(|line| line.contains("catchCudaError"));
+        if cause.is_empty() {
+            self.clean_up = Line { number, text: clean_up.join("; ") };
+        } else {
+            self.cause = Line { number, text: cause.join("; ") };
+        }
+    }
 }
 
 static LINES: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
-    /// The last error line on this thread, most likely the cause of what fails here.
-    static OWN: RefCell<Last> = RefCell::default();
+    /// What was last heard on this thread, most likely the cause of what fails here.
+    static OWN: RefCell<Last> = const { RefCell::new(Last::NONE) };
 }
 
 /// Hears TensorRT's lines. There is one a flavour for the life of the process, as TensorRT keeps the first logger it
@@ -33,7 +58,7 @@ pub(super) struct Log {
 
 impl Log {
     pub(super) const fn new(flavour: Flavour) -> Self {
-        Self { flavour, last: Mutex::new(Last { number: 0, line: String::new() }) }
+        Self { flavour, last: Mutex::new(Last::NONE) }
     }
 
     /// Begins something that may fail.
@@ -55,12 +80,11 @@ impl Log {
         }
     }
 
-    fn keep(&self, line: &str) {
+    fn keep(&self, text: &str) {
         let number = LINES.fetch_add(1, Ordering::SeqCst) + 1;
-        let last = Last { number, line: line.trim().to_owned() };
         // A thread that ends may log when its own storage is gone already.
-        let _ = OWN.try_with(|own| own.replace(last.clone()));
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = last;
+        let _ = OWN.try_with(|own| own.borrow_mut().keep(number, text));
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).keep(number, text);
     }
 }
 
@@ -75,9 +99,10 @@ impl Attempt {
     /// The last error line since: of this thread, or else of any.
     pub(super) fn cause(self) -> String {
         let own = OWN.with(|own| own.borrow().clone());
-        let any = || self.log.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let last = if own.number > self.since { own } else { any() };
-        if last.number > self.since { last.line } else { "TensorRT did not say why".to_owned() }
+        let any = self.log.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let lines = [own.cause, any.cause, own.clean_up, any.clean_up];
+        let line = lines.into_iter().find(|line| line.number > self.since);
+        line.map_or_else(|| "TensorRT did not say why".to_owned(), |line| line.text)
     }
 }
 
@@ -117,6 +142,21 @@ mod tests {
         say(log, 4, c"chatter");
         assert_eq!(attempt.cause(), "the bug");
         assert_eq!(log.attempt().cause(), "TensorRT did not say why");
+    }
+
+    #[test]
+    fn what_a_missing_driver_says_while_all_is_freed_is_not_the_cause() {
+        static LOG: Log = Log::new(Flavour::Rtx);
+        let attempt = LOG.attempt();
+        say(&LOG, 1, c"[checkMacros.cpp::catchCudaError::250] cudaError 35");
+        assert_eq!(attempt.cause(), "[checkMacros.cpp::catchCudaError::250] cudaError 35");
+        say(
+            &LOG,
+            1,
+            c"Compute capability is invalid\n[checkMacros.cpp::catchCudaError::250] cudaError 35\n or odd\n",
+        );
+        say(&LOG, 1, c"[checkMacros.cpp::catchCudaError::250] cudaError 35");
+        assert_eq!(attempt.cause(), "Compute capability is invalid; or odd");
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! [`TensorRt`].
 
 mod builder;
+mod context;
 mod error;
 #[cfg(test)]
 mod fake;
@@ -15,15 +16,16 @@ mod flavour;
 mod handle;
 mod library;
 mod log;
+mod plan;
 mod runtime;
 mod sys;
 #[cfg(test)]
 mod tests;
 
 pub use builder::{BuildRequest, Built, OnProgress, Profile, Progress, ShapeRange};
+pub use context::{Context, DeviceMemory, Stream};
 pub use error::TensorRtError;
 pub use flavour::{Capability, Flavour, Version};
 pub use library::{TensorRt, VARIABLE};
-pub use runtime::{
-    BatchRange, Context, DataType, DeviceMemory, PlanEngine, Runtime, RuntimeCache, Stream, Tensor,
-};
+pub use plan::{BatchRange, DataType, PlanEngine, RuntimeCache, Tensor};
+pub use runtime::Runtime;

@@ -7,14 +7,9 @@
 // Rules: who gets a pointer from a `_new` gives it to the `_free` of the same name, once; a null pointer says that it
 // failed and that the logger has heard why. Booleans are 0 and 1.
 
-#include "NvInfer.h"
-#include "NvInferRuntime.h"
-#include "NvOnnxParser.h"
+#include "shim.hpp"
 
-#include <cstddef>
-#include <cstdint>
 #include <cstdio>
-#include <cstring>
 #include <memory>
 #include <new>
 
@@ -22,71 +17,6 @@
 #define JOIN(prefix, name) JOIN_AGAIN(prefix, name)
 // The name that a function is exported by, such as centerx_trt_rtx_build.
 #define EXPORT(name) JOIN(CENTERX_TRT, name)
-
-namespace {
-
-namespace trt = nvinfer1;
-
-using LogFn = void (*)(void* user, int32_t severity, char const* text);
-using ProgressFn = int32_t (*)(void* user, int32_t event, char const* phase, char const* parent, int32_t number);
-using CoreFactory = void* (*)(void* logger, int32_t version);
-using ParserFactory = void* (*)(void* network, void* logger, int32_t version);
-
-class Logger final : public trt::ILogger {
-public:
-    Logger(LogFn log, void* user) : mLog{log}, mUser{user} {}
-
-    void log(Severity severity, char const* text) noexcept override {
-        mLog(mUser, static_cast<int32_t>(severity), text);
-    }
-
-private:
-    LogFn mLog;
-    void* mUser;
-};
-
-// Called from several of TensorRT's threads at a time.
-class Monitor final : public trt::IProgressMonitor {
-public:
-    Monitor(ProgressFn progress, void* user) : mProgress{progress}, mUser{user} {}
-
-    void phaseStart(char const* phase, char const* parent, int32_t steps) noexcept override {
-        mProgress(mUser, 0, phase, parent, steps);
-    }
-    bool stepComplete(char const* phase, int32_t step) noexcept override {
-        return mProgress(mUser, 1, phase, nullptr, step) != 0;
-    }
-    void phaseFinish(char const* phase) noexcept override { mProgress(mUser, 2, phase, nullptr, 0); }
-
-private:
-    ProgressFn mProgress;
-    void* mUser;
-};
-
-// Without a driver some factories answer an offset from null, such as 0x228, in place of null.
-template <typename T>
-T* checked(void* pointer) {
-    return reinterpret_cast<uintptr_t>(pointer) < 4096 ? nullptr : static_cast<T*>(pointer);
-}
-
-trt::Dims64 dims(int64_t const* values, int32_t rank) {
-    trt::Dims64 dims{};
-    dims.nbDims = rank < trt::Dims64::MAX_DIMS ? rank : trt::Dims64::MAX_DIMS;
-    for (int32_t at = 0; at < dims.nbDims; ++at) {
-        dims.d[at] = values[at];
-    }
-    return dims;
-}
-
-// Writes the dimensions into values, which has room for eight, and returns how many they are, -1 for no such tensor.
-int32_t write(trt::Dims64 const& dims, int64_t* values) {
-    for (int32_t at = 0; at < dims.nbDims; ++at) {
-        values[at] = dims.d[at];
-    }
-    return dims.nbDims;
-}
-
-} // namespace
 
 extern "C" {
 
@@ -127,6 +57,8 @@ struct Request {
     ProgressFn progress;
     void* progress_user;
 };
+
+static_assert(sizeof(Memory) == 24 && sizeof(Range) == 208 && sizeof(Request) == 96, "sys.rs has the same");
 }
 
 namespace {
@@ -142,11 +74,16 @@ Memory memory(trt::IHostMemory* host) {
 void report(nvonnxparser::IParser const& parser, Logger& logger) {
     for (int32_t at = parser.getNbErrors() - 1; at >= 0; --at) {
         auto const* error = parser.getError(at);
+        if (error->node() < 0) {
+            logger.log(trt::ILogger::Severity::kERROR, error->desc());
+            continue;
+        }
         char text[1024];
         char const* name = error->nodeName();
         char const* type = error->nodeOperator();
-        std::snprintf(text, sizeof text, "node %d %s (%s): %s", error->node(), name == nullptr ? "" : name,
-            type == nullptr || *type == '\0' ? "no operator" : type, error->desc());
+        bool const named = name != nullptr && *name != '\0';
+        std::snprintf(text, sizeof text, "node %d%s%s (%s): %s", error->node(), named ? " " : "", named ? name : "",
+            type == nullptr ? "" : type, error->desc());
         logger.log(trt::ILogger::Severity::kERROR, text);
     }
 }
@@ -293,12 +230,12 @@ int32_t EXPORT(build)(void* builder_factory, void* parser_factory, void* logger,
     if (!network || !config) {
         return kBuilder;
     }
+    if (!set_capabilities(*config, *request)) {
+        return kCapability;
+    }
     std::unique_ptr<nvonnxparser::IParser> parser; // The network reads weights out of it.
     if (auto const status = parse(*network, parser_factory, log, *request, parser); status != kDone) {
         return status;
-    }
-    if (!set_capabilities(*config, *request)) {
-        return kCapability;
     }
     if (!add_profiles(*builder, *config, *request)) {
         return kProfile;

@@ -62,6 +62,9 @@ pub(super) struct Request {
     pub progress_user: *mut c_void,
 }
 
+// shim.cpp has the same.
+const _: () = assert!(size_of::<Memory>() == 24 && size_of::<Range>() == 208 && size_of::<Request>() == 96);
+
 /// What a build failed at, as shim.cpp lists it.
 pub(super) mod status {
     pub(in super::super) const DONE: i32 = 0;

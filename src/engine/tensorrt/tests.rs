@@ -233,7 +233,7 @@ fn own_memory_is_given_to_the_context_before_it_runs() {
     let engine = library.runtime().unwrap().deserialize(PLAN).unwrap();
     fake.events();
     let context = open_with(&engine, None).unwrap();
-    assert_eq!(fake.events(), ["own memory 1", "new context", "memory 0x1000 8192", "profile 1"]);
+    assert_eq!(fake.events(), ["own memory 1", "new context", "profile 1", "memory 0x1000 8192"]);
     drop(context);
     engine.context(0, Stream::DEFAULT).unwrap();
     assert_eq!(fake.events()[1..], ["own memory 0", "new context", "profile 0", "free context"]);
@@ -297,6 +297,9 @@ fn progress_is_told_and_may_end_the_build() {
         library.build(&BuildRequest { progress: Some(&tell), ..BuildRequest::new(b"onnx", &[]) })
     };
     watched(5).unwrap();
+    // The last word counts, though all was built by then.
+    assert_eq!(watched(4), Err(TensorRtError::Cancelled));
+    watched(5).unwrap();
     let first = r#"Begin { phase: "Tactics", parent: Some("Build"), steps: 2 }"#;
     assert_eq!(heard.lock().unwrap()[0], first);
     assert_eq!(heard.lock().unwrap().len(), 4);
@@ -318,20 +321,32 @@ fn a_panic_of_who_watches_ends_the_build_and_nothing_else() {
 
 #[test]
 fn a_runtime_that_cannot_build_says_so() {
-    let (_, library) = Fake::load();
-    let core = library.core();
-    let lean = TensorRt::of(library::Core {
-        api: core.api,
-        log: core.log,
-        logger: core.logger,
-        flavour: core.flavour,
-        version: core.version,
-        runtime_factory: core.runtime_factory,
-        builder_factory: None,
-        parser_factory: core.parser_factory.clone(),
-        path: core.path.clone(),
-        folder: None,
-    });
+    let (fake, lean) = Fake::load_with(|core| core.builder_factory = None);
     let error = lean.build(&BuildRequest::new(b"onnx", &[])).unwrap_err().to_string();
     assert_eq!(error, "libfake.so.1 runs plans but builds none; install the full TensorRT-RTX");
+    assert_eq!(fake.events(), [""; 0]);
+}
+
+#[test]
+fn the_enterprise_flavour_builds_for_this_machine_alone() {
+    let (fake, library) = Fake::load_with(|core| core.flavour = Flavour::Enterprise);
+    let request = BuildRequest::new(b"onnx", &[]);
+    library.build(&request).unwrap();
+    fake.events();
+    let hopper = [Capability { major: 9, minor: 0 }];
+    let error = library.build(&BuildRequest { capabilities: &hopper, ..request }).unwrap_err().to_string();
+    assert!(
+        error.contains("compute capability 9.0: TensorRT builds for the GPU of this machine only"),
+        "{error}"
+    );
+    assert_eq!(fake.events(), [""; 0]);
+}
+
+#[test]
+fn a_plan_that_finds_no_driver_is_not_blamed() {
+    let (fake, library) = Fake::load();
+    let runtime = library.runtime().unwrap();
+    fake.fail("Cuda Runtime (cudaError 35)");
+    let error = runtime.deserialize(b"no driver").unwrap_err();
+    assert!(matches!(error, TensorRtError::Runtime { .. }), "{error:?}");
 }
