@@ -66,15 +66,43 @@ fn the_other_flavour_is_told_by_its_version_whatever_the_file_is_called() {
     assert_says(&error, &["libtensorrt_rtx.so is TensorRT 11.4.0, but TensorRT-RTX was asked for"]);
 }
 
-/// A library that tells this version, and is nothing beyond that.
-fn of_version(name: &str, number: i32) -> TempDir {
+/// A library that is made of this source.
+fn compiled(name: &str, source: &str) -> TempDir {
     let folder = TempDir::new().unwrap();
-    let source = folder.path().join("version.c");
-    std::fs::write(&source, format!("int getInferLibVersion(void) {{ return {number}; }}\n")).unwrap();
+    let file = folder.path().join("library.c");
+    std::fs::write(&file, source).unwrap();
     let mut compiler = Command::new("cc");
-    compiler.args(["-shared", "-fPIC", "-o"]).arg(folder.path().join(name)).arg(&source);
+    compiler.args(["-shared", "-fPIC", "-o"]).arg(folder.path().join(name)).arg(&file);
     assert!(compiler.status().unwrap().success());
     folder
+}
+
+/// A library that tells this version, and is nothing beyond that.
+fn of_version(name: &str, number: i32) -> TempDir {
+    compiled(name, &format!("int getInferLibVersion(void) {{ return {number}; }}\n"))
+}
+
+/// The full library loads more of its kind from there when it builds.
+#[test]
+fn the_enterprise_library_is_told_the_folder() {
+    let source = r#"
+        #include <stdio.h>
+        int getInferLibVersion(void) { return 110400; }
+        void* createInferRuntime_INTERNAL(void* logger, int version) { return (void*)0x228; }
+        _Bool setInternalLibraryPath(char const* path) {
+            char file[4096];
+            snprintf(file, sizeof file, "%sheard", path);
+            FILE* heard = fopen(file, "w");
+            return heard && fputs(path, heard) > 0 && fclose(heard) == 0;
+        }
+    "#;
+    let folder = compiled("libnvinfer.so.11", source);
+    let library = TensorRt::load(Flavour::Enterprise, Some(folder.path())).unwrap();
+    let heard = std::fs::read_to_string(folder.path().join("heard")).unwrap();
+    assert_eq!(heard, format!("{}/", folder.path().display()));
+    // What this one answers is no runtime either.
+    let error = library.runtime().unwrap_err().to_string();
+    assert_says(&error, &["TensorRT 11.4.0 cannot run here: TensorRT did not say why", "nvidia-smi"]);
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 #![allow(unsafe_code)]
 
-use std::ffi::c_void;
+use std::ffi::{CStr, CString, c_char, c_void};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::{Arc, OnceLock};
@@ -83,6 +84,9 @@ impl TensorRt {
             wanted,
             cause: "there is no memory left for its log".to_owned(),
         })?;
+        if let Some(folder) = folder.as_deref().filter(|_| flavour == Flavour::Enterprise) {
+            tell_folder(&library, folder);
+        }
         tracing::info!("loaded {} {version} from {path}", flavour.product());
         // Its threads and what it keeps a thread are never known to have ended.
         std::mem::forget(library);
@@ -184,7 +188,7 @@ fn reason(error: &libloading::Error) -> String {
     std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }
 
-fn symbol(library: &Library, name: &std::ffi::CStr) -> Option<Static> {
+fn symbol(library: &Library, name: &CStr) -> Option<Static> {
     // SAFETY: only the address is taken; the shim knows the function's type.
     let symbol = unsafe { library.get::<*mut c_void>(name.to_bytes_with_nul()) };
     Static::new(symbol.ok().map_or(std::ptr::null_mut(), |symbol| *symbol))
@@ -217,6 +221,19 @@ fn version(
         return Err(TensorRtError::Version { library: path.to_owned(), found: version, wanted });
     }
     Ok(version)
+}
+
+/// The enterprise builder loads more libraries when it builds. It looks for them where the system's loader does, unless
+/// it is told a folder.
+fn tell_folder(library: &Library, folder: &Path) {
+    let Ok(text) = CString::new([folder.as_os_str().as_bytes(), b"/"].concat()) else { return };
+    // SAFETY: this is the function's type where there is one.
+    let set =
+        unsafe { library.get::<unsafe extern "C" fn(*const c_char) -> bool>(b"setInternalLibraryPath\0") };
+    // SAFETY: a string that ends with a zero, which is copied.
+    if set.is_ok_and(|set| !unsafe { set(text.as_ptr()) }) {
+        tracing::warn!("TensorRT does not look for its builder's libraries in {}", folder.display());
+    }
 }
 
 /// The one logger of a flavour.
