@@ -7,7 +7,7 @@ use centerx::engine::tensorrt::{BuildRequest, Flavour, TensorRt, TensorRtError, 
 
 use tempfile::TempDir;
 
-use super::support::{disguised, fetched, rtx};
+use super::support::{disguised, fetched, has_driver, rtx};
 use super::{files, process};
 
 /// What is said of the libraries in `folder`.
@@ -173,8 +173,4 @@ fn the_enterprise_runtime_without_a_driver_is_told_as_that() {
             );
         }
     }
-}
-
-fn has_driver() -> bool {
-    Path::new("/dev/nvidiactl").exists()
 }

@@ -9,6 +9,9 @@ use std::sync::{Mutex, PoisonError};
 
 use super::flavour::Flavour;
 
+/// Stands in what is said when there is no CUDA to clean up with.
+const CLEAN_UP: &str = "catchCudaError";
+
 /// An error line, and when it came: lines are counted, over all logs.
 #[derive(Clone, Debug)]
 struct Line {
@@ -16,8 +19,7 @@ struct Line {
     text: String,
 }
 
-/// The last error line, and the last one of those that only say that there is no CUDA to clean up with, which come
-/// after the cause where there is no driver.
+/// The last error line, and the last one of those of [`CLEAN_UP`], which come after the cause where there is no driver.
 #[derive(Clone, Debug)]
 struct Last {
     cause: Line,
@@ -32,7 +34,7 @@ impl Last {
 
     fn keep(&mut self, number: u64, text: &str) {
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        let (clean_up, cause): (Vec<_>, Vec<_>) = lines.partition(|line| line.contains("catchCudaError"));
+        let (clean_up, cause): (Vec<_>, Vec<_>) = lines.partition(|line| line.contains(CLEAN_UP));
         if cause.is_empty() {
             self.clean_up = Line { number, text: clean_up.join("; ") };
         } else {
@@ -69,7 +71,8 @@ impl Log {
     fn hear(&self, severity: i32, line: &str) {
         let flavour = self.flavour.product();
         match severity {
-            // Whatever fails is told as an error once more.
+            ..=1 if line.contains(CLEAN_UP) => tracing::debug!("{flavour}: {line}"),
+            // What fails because of it is told as an error once more.
             ..=1 => tracing::warn!("{flavour}: {line}"),
             2 => tracing::info!("{flavour}: {line}"),
             3 => tracing::debug!("{flavour}: {line}"),
