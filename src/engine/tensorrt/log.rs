@@ -78,7 +78,7 @@ impl Log {
             3 => tracing::debug!("{flavour}: {line}"),
             _ => tracing::trace!("{flavour}: {line}"),
         }
-        if severity <= 1 {
+        if severity <= 1 && !line.trim().is_empty() {
             self.keep(line);
         }
     }
@@ -185,6 +185,8 @@ mod tests {
             hear(std::ptr::null_mut(), 1, c"nobody".as_ptr());
             hear(std::ptr::from_ref(log).cast_mut().cast(), 1, std::ptr::null());
         }
+        say(log, 1, c" \n");
+        assert_eq!(attempt.cause(), "TensorRT did not say why");
         say(log, 1, c"\xff is odd");
         assert_eq!(attempt.cause(), "\u{fffd} is odd");
     }
