@@ -1,8 +1,17 @@
-//! Compiles the protos into `OUT_DIR`.
+//! Compiles the protos into `OUT_DIR`, and with the feature `tensorrt` the shim over TensorRT.
 
 use std::path::PathBuf;
 
+#[cfg(feature = "tensorrt")]
+#[path = "build/shim.rs"]
+mod shim;
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    #[cfg(feature = "tensorrt")]
+    if let Err(problem) = shim::build() {
+        println!("cargo::error={problem}");
+        return Ok(());
+    }
     // Said, because cargo would build anew after a change to any file here, the documents included.
     println!("cargo::rerun-if-changed=proto");
     let descriptors = PathBuf::from(std::env::var("OUT_DIR")?).join("centerx_descriptor.bin");
