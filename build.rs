@@ -1,6 +1,9 @@
-//! Compiles the protos into `OUT_DIR`.
+//! Compiles the protos into `OUT_DIR`, and under feature `tensorrt` the GPU's kernel for the tests.
 
 use std::path::PathBuf;
+
+#[path = "build/kernel.rs"]
+mod kernel;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Said, because cargo would build anew after a change to any file here, the documents included.
@@ -14,5 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ],
         &["proto"],
     )?;
+    #[cfg(feature = "tensorrt")]
+    kernel::compile();
     Ok(())
 }
