@@ -58,7 +58,7 @@ extern "C" Result cuLaunchKernel(Module *function, u32 grid_x, u32 grid_y, u32 g
 
 extern "C" Result cuGetErrorString(Result result, const char **text) {
     *text = result == INVALID_IMAGE    ? "not an image"
-            : result == INVALID_HANDLE ? "no such stream"
+            : result == INVALID_HANDLE ? "no such handle"
             : result == NOT_FOUND      ? "not found"
                                        : "no error";
     return SUCCESS;

@@ -204,6 +204,7 @@ ANYWHERE void letterbox_pixel(const Batch &batch, u32 x, u32 y, u32 place) {
 #ifdef __CUDACC__
 // Blocks cover a picture in x and y; z is the picture's place in the batch.
 extern "C" __global__ void centerx_letterbox(const Batch batch) {
-    letterbox_pixel(batch, blockIdx.x * blockDim.x + threadIdx.x, blockIdx.y * blockDim.y + threadIdx.y, blockIdx.z);
+    const u32 x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y * blockDim.y + threadIdx.y;
+    letterbox_pixel(batch, x, y, blockIdx.z);
 }
 #endif

@@ -226,6 +226,6 @@ mod tests {
         }
         // SAFETY: as above; the fake driver knows no stream but the default one, and does nothing on others.
         let refusal = unsafe { kernel.launch(&batch, 2, 8 as sys::CUstream) }.unwrap_err().to_string();
-        assert!(refusal.contains("cannot launch") && refusal.contains("no such stream"), "{refusal}");
+        assert!(refusal.contains("cannot launch") && refusal.contains("no such handle"), "{refusal}");
     }
 }

@@ -76,7 +76,7 @@ pub enum KernelError {
         log: String,
     },
     /// There is no CUDA driver.
-    #[error("there is no CUDA driver (libcuda.so.1); install NVIDIA's driver, or run with --engine onnx")]
+    #[error("there is no CUDA driver (libcuda.so.1); install NVIDIA's driver, or serve from the CPU")]
     NoDriver,
     /// The CUDA driver refuses.
     #[error("the CUDA driver cannot {step} the preprocessing: {cause}; set preprocess = \"cpu\"")]
