@@ -1,7 +1,11 @@
-//! Compiles the protos into `OUT_DIR`, and with the feature `tensorrt` the shim over TensorRT.
+//! Compiles the protos into `OUT_DIR`, and with the feature `tensorrt` the shim over TensorRT and the GPU's kernel for
+//! the tests.
 
 use std::path::PathBuf;
 
+#[cfg(feature = "tensorrt")]
+#[path = "build/kernel.rs"]
+mod kernel;
 #[cfg(feature = "tensorrt")]
 #[path = "build/shim.rs"]
 mod shim;
@@ -23,5 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ],
         &["proto"],
     )?;
+    #[cfg(feature = "tensorrt")]
+    kernel::compile();
     Ok(())
 }

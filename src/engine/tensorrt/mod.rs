@@ -17,6 +17,7 @@ mod handle;
 mod library;
 mod log;
 mod plan;
+pub mod preprocess;
 mod runtime;
 mod sys;
 #[cfg(test)]
