@@ -165,10 +165,11 @@ impl Retained {
     }
 
     /// Makes the context the thread's although it may be lost: for what has to be dropped in it.
-    pub(super) fn enter_anyway(&self) {
+    pub(super) fn enter_anyway(&self) -> &dyn Device {
         if let Err(error) = self.device.make_current() {
             tracing::debug!("something is dropped outside its context: {error}");
         }
+        &*self.device
     }
 }
 

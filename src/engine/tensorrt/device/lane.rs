@@ -306,12 +306,11 @@ impl Lane for GpuLane {
 
 impl Drop for GpuLane {
     fn drop(&mut self) {
-        // Runs end before `run` returns, but a panic may have come between.
+        // Runs end before `run` returns, but a panic may have come between, or the context may be lost.
         let context = &self.loaded.context;
-        if !context.is_lost()
-            && let Err(error) = self.stream.synchronize()
-        {
+        if let Err(error) = self.stream.synchronize() {
             context.lose(&error);
+            self.stream.wait_anyway();
         }
         context.enter_anyway();
     }

@@ -20,7 +20,7 @@ pub mod context;
 pub mod cuda;
 pub mod engine;
 pub mod error;
-#[cfg(test)]
+#[doc(hidden)]
 pub mod fake;
 pub mod lane;
 pub mod metrics;

@@ -43,6 +43,15 @@ impl Stream {
         // SAFETY: the stream is this one's own.
         self.context.check(unsafe { self.context.enter()?.synchronize(self.handle) })
     }
+
+    /// Waits for it even in a lost context, as far as the device still waits: what is dropped next should not be
+    /// at work.
+    pub(super) fn wait_anyway(&self) {
+        // SAFETY: the stream is this one's own.
+        if let Err(error) = unsafe { self.context.enter_anyway().synchronize(self.handle) } {
+            tracing::debug!("a stream of a lost context is left alone: {error}");
+        }
+    }
 }
 
 impl Drop for Stream {

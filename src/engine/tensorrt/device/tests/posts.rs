@@ -125,15 +125,12 @@ impl Yard {
         errors
     }
 
-    fn until_all_at_work(&self) {
+    /// Looks at pictures until every lane is there: one without work keeps its lost context.
+    fn until_all_at_work(&mut self) {
         let begun = Instant::now();
-        while self.posts.iter().any(|post| post.trouble().is_some()) {
-            assert!(
-                begun.elapsed() < PATIENCE,
-                "{:?}",
-                self.posts.iter().map(|post| post.trouble()).collect::<Vec<_>>()
-            );
-            std::thread::yield_now();
+        while let Some(trouble) = self.posts.iter().find_map(|post| post.trouble()) {
+            assert!(begun.elapsed() < PATIENCE, "{trouble}");
+            self.look([1]);
         }
     }
 
