@@ -9,6 +9,7 @@
 
 mod builder;
 mod context;
+pub mod device;
 mod error;
 #[cfg(test)]
 mod fake;
