@@ -9,6 +9,10 @@ need_packages "${build_packages[@]}" ca-certificates prometheus python3-venv
 need_fetchers
 fetch_samples
 fetch_clips
+# TensorRT's headers, its libraries for RTX and CUDA's compiler, which work without a GPU as far as the tests go.
+bash "$root/scripts/tensorrt-headers.sh"
+bash "$root/scripts/tensorrt-rtx.sh"
+bash "$root/scripts/nvrtc.sh"
 
 # The foreign programs of the tests: Python's gRPC, COCO's own metric, ONNX's own checker.
 requirements=("$root/docs/clients/python/requirements.txt" "$root/tests/support/python/requirements.txt")
@@ -34,3 +38,10 @@ pull_default "$centerx"
 
 say "testing"
 cargo test --locked --workspace "$@"
+
+# What has arguments is after something else.
+if [ $# -eq 0 ]; then
+    say "testing what is for NVIDIA GPUs"
+    cargo test --locked --features tensorrt --lib -- engine:: app:: cli:: model::plan
+    cargo test --locked --features tensorrt --test tensorrt --test gpu_preprocess
+fi

@@ -78,6 +78,8 @@ pub struct Config {
     pub models: Vec<ModelConfig>,
     /// The engines.
     pub engine: engine::Config,
+    /// The engine on NVIDIA GPUs.
+    pub tensorrt: engine::gpu::Settings,
     /// Connecting and decoding.
     pub ingest: ingest::Config,
     /// The subscribers' rings.
@@ -119,6 +121,7 @@ impl Default for Config {
             shutdown_timeout: std::time::Duration::from_secs(2),
             models: vec![ModelConfig { name: "coco".into(), source: None }],
             engine: Default::default(),
+            tensorrt: Default::default(),
             ingest: Default::default(),
             publisher: Default::default(),
             grpc: Default::default(),
@@ -197,6 +200,9 @@ impl Config {
         }
         if let Err(problem) = self.engine.validate() {
             return Err(self.invalid(None, format!("[engine] {problem}")));
+        }
+        if let Err(problem) = self.tensorrt.validate() {
+            return Err(self.invalid(None, format!("[tensorrt] {problem}")));
         }
         if let Err(problem) = self.ingest.validate() {
             return Err(self.invalid(None, format!("[ingest] {problem}")));

@@ -16,7 +16,6 @@ use crate::camera::{CameraError, CameraOrigin, CameraSpec};
 use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::detection::ModelInfo;
-use crate::engine::onnx::Threads;
 use crate::engine::supervisor::Supervisor;
 use crate::engine::{self, Engine};
 use crate::ingest::{Fleet, Store};
@@ -28,7 +27,12 @@ pub mod budget;
 pub mod calibrate;
 pub mod capacity;
 pub mod catalog;
+#[cfg(feature = "tensorrt")]
+pub mod compile;
 mod disk;
+pub mod engines;
+#[cfg(feature = "tensorrt")]
+pub mod gpu;
 pub mod inspect;
 pub mod jobs;
 pub mod load;
@@ -97,6 +101,8 @@ impl App {
         let held = tokio::task::spawn_blocking(move || DataDir::open(&path)).await??;
         let data_dir = WatchedDir::new(held, &registry).await?;
 
+        #[cfg(feature = "tensorrt")]
+        gpu::register(&registry)?;
         let hub = Hub::new(config.publisher.clone(), publisher::Metrics::new(&registry)?);
         let supervisor = Supervisor::start(config.engine, engine::Metrics::register(&registry)?)?;
         let scheduler = scheduler::Metrics::register(&registry)?;
@@ -104,8 +110,7 @@ impl App {
         let folder = config.data_dir.clone();
         let store = tokio::task::spawn_blocking(move || ModelStore::open(&folder)).await??;
         let policy = Policy::new(&config.access);
-        let loader = Loader::new(Threads::throughput(config.engine.lanes), policy.clone(), &config);
-        let loader = Arc::new(loader);
+        let loader = Arc::new(Loader::new(policy.clone(), &config));
         let pipelines = start_pipelines(&config, models, &store, &loader, &hub, &common).await?;
         let defaults = Defaults {
             model: config.models.first().map(|model| model.name.clone()).unwrap_or_default(),

@@ -9,23 +9,20 @@ use crate::detection::ModelInfo;
 use crate::engine::Engine;
 use crate::engine::check::Promise;
 use crate::engine::onnx::{OnnxRuntime, Threads};
-use crate::model;
+use crate::model::{self, DetectorModel, ModelMetadata};
 
 use super::LoadedModel;
+use super::engines::Engines;
 use super::model_store::Models;
 use super::open_model::OpenModel;
 
-/// Loads every model of the config into ONNX Runtime.
+/// Loads every model of the config into what it says runs them.
 ///
 /// # Errors
 /// A missing runtime library or model, each with the command that fetches it.
 pub fn load_all(config: &Config) -> anyhow::Result<Vec<LoadedModel>> {
-    let runtime = load_runtime()?;
-    config
-        .models
-        .iter()
-        .map(|model| load(&runtime, model, Threads::throughput(config.engine.lanes)))
-        .collect()
+    let engines = Engines::new(config);
+    config.models.iter().map(|model| engines.load(model, &model::zoo::resolve(model.source())?)).collect()
 }
 
 /// Finds ONNX Runtime's library and loads it, the first time.
@@ -45,21 +42,44 @@ pub fn load_runtime() -> anyhow::Result<OnnxRuntime> {
     Ok(loaded.insert(runtime).clone())
 }
 
-/// Loads one model.
+/// Loads one model into ONNX Runtime.
 ///
 /// # Errors
 /// A model that is missing or no detector.
 pub fn load(runtime: &OnnxRuntime, config: &ModelConfig, threads: Threads) -> anyhow::Result<LoadedModel> {
     let detector = model::load(&model::zoo::resolve(config.source())?)?;
-    let metadata = detector.metadata;
-    let promise = Promise {
+    Ok(on_cpu(runtime, &config.name, detector, threads))
+}
+
+/// A detector in ONNX Runtime.
+pub(super) fn on_cpu(
+    runtime: &OnnxRuntime,
+    name: &str,
+    detector: DetectorModel,
+    threads: Threads,
+) -> LoadedModel {
+    let engine = runtime.engine(name, &detector.bytes, promise(&detector.metadata), threads);
+    loaded(name, detector.metadata, detector.sha256, Box::new(engine))
+}
+
+/// What a model's metadata promise of its output.
+pub(super) fn promise(metadata: &ModelMetadata) -> Promise {
+    Promise {
         input: (metadata.input_width, metadata.input_height),
         top_k: metadata.top_k,
         classes: metadata.classes.len(),
-    };
-    let engine = runtime.engine(&config.name, &detector.bytes, promise, threads);
+    }
+}
+
+/// A model in an engine; `sha256` is that of its file.
+pub(super) fn loaded(
+    name: &str,
+    metadata: ModelMetadata,
+    sha256: String,
+    engine: Box<dyn Engine>,
+) -> LoadedModel {
     let info = ModelInfo {
-        name: config.name.as_str().into(),
+        name: name.into(),
         family: metadata.family,
         classes: metadata.classes.iter().map(|class| Arc::from(class.as_str())).collect(),
         landmarks: metadata.landmarks.iter().map(|name| Arc::from(name.as_str())).collect(),
@@ -70,25 +90,25 @@ pub fn load(runtime: &OnnxRuntime, config: &ModelConfig, threads: Threads) -> an
         engine: engine.description(),
         source: metadata.source,
         license: metadata.license,
-        sha256: detector.sha256,
+        sha256,
     };
-    Ok(LoadedModel { info, engine: Box::new(engine) })
+    LoadedModel { info, engine }
 }
 
 /// Opens models that are asked for by API, or were so before a restart.
 pub struct Loader {
-    threads: Threads,
+    engines: Engines,
     policy: Policy,
     /// What the config file names may be loaded again.
     trusted: Vec<String>,
 }
 
 impl Loader {
-    /// A loader of models that run on `threads`: pulled ones, files that `policy` allows, and what `config`
-    /// names.
-    pub fn new(threads: Threads, policy: Policy, config: &Config) -> Self {
+    /// A loader of models into what `config` says runs them: pulled ones, files that `policy` allows, and what
+    /// `config` names.
+    pub fn new(policy: Policy, config: &Config) -> Self {
         let trusted = config.models.iter().map(|model| model.source().to_owned()).collect();
-        Self { threads, policy, trusted }
+        Self { engines: Engines::new(config), policy, trusted }
     }
 
     /// The file of a model that a caller names.
@@ -97,8 +117,9 @@ impl Loader {
         if self.trusted.iter().any(|trusted| trusted == source) {
             return Ok(model::zoo::resolve(source)?);
         }
-        let is_path =
-            source.contains('/') || path.extension().is_some_and(|end| end.eq_ignore_ascii_case("onnx"));
+        let is_path = source.contains('/')
+            || path.extension().is_some_and(|end| end.eq_ignore_ascii_case("onnx"))
+            || model::plan::is_plan(path);
         if is_path || path.is_file() {
             self.policy.check_model(path).map_err(anyhow::Error::msg)?;
         }
@@ -122,7 +143,7 @@ impl Loader {
             false => source.to_owned(),
         };
         let config = ModelConfig { name: name.to_owned(), source: Some(source.clone()) };
-        let model = load(&load_runtime()?, &config, self.threads)?;
+        let model = self.engines.load(&config, &path)?;
         Ok(OpenModel::open(model, source)?)
     }
 }

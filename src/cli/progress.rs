@@ -29,6 +29,14 @@ impl Progress {
         }
     }
 
+    /// How far a step is; on a terminal only, as it changes often.
+    #[cfg(feature = "tensorrt")]
+    pub fn phase(&self, phase: &str) {
+        if let Some(spinner) = &self.spinner {
+            spinner.set_message(phase.to_owned());
+        }
+    }
+
     pub fn end(&self) {
         if let Some(spinner) = &self.spinner {
             spinner.finish_and_clear();

@@ -10,6 +10,7 @@ use crate::app::jobs::Interest;
 use crate::app::{App, models};
 use crate::camera::{CameraId, CameraSpec, CameraUrl};
 use crate::config::{Config, ConfigError, ModelConfig};
+use crate::engine::gpu::Backend;
 use crate::listen::tls;
 
 use super::{UsageError, open_files, output, systemd};
@@ -32,6 +33,9 @@ pub struct Args {
     /// The default model: the name of a pulled one or an ONNX file. Replaces the models of the settings.
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
+    /// What runs the models: auto, cpu or tensorrt [default: auto].
+    #[arg(long, value_name = "BACKEND")]
+    engine: Option<Backend>,
     /// Least score of detections where a camera does not say, 0 to 1.
     #[arg(long, value_name = "SCORE")]
     min_score: Option<f32>,
@@ -93,6 +97,7 @@ impl Args {
                 source: Some(source.clone()),
             }];
         }
+        config.engine.backend = self.engine.unwrap_or(config.engine.backend);
         config.min_score = self.min_score.unwrap_or(config.min_score);
         config.grpc.listen = self.grpc.unwrap_or(config.grpc.listen);
         config.http.listen = self.http.unwrap_or(config.http.listen);

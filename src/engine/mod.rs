@@ -17,6 +17,8 @@ use crate::telemetry::SECONDS_BUCKETS;
 
 pub mod check;
 pub mod fake;
+pub mod flavour;
+pub mod gpu;
 pub mod lane;
 pub mod onnx;
 pub mod post;
@@ -30,6 +32,8 @@ pub mod tensorrt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// What runs the models.
+    pub backend: gpu::Backend,
     /// Runs side by side on a CPU, one thread each; 0 means one a core.
     pub lanes: usize,
     /// A run that takes longer hangs: its lane is given up and another one opened. Warm-up is not meant.
@@ -42,7 +46,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         // With the noticing and the opening, a lane is replaced within ten seconds.
-        Self { lanes: 0, hang_timeout: Duration::from_secs(8), max_hung: 4 }
+        Self { backend: gpu::Backend::default(), lanes: 0, hang_timeout: Duration::from_secs(8), max_hung: 4 }
     }
 }
 

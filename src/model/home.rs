@@ -79,6 +79,11 @@ impl Home {
         self.root.join("runtime").join(name_and_version)
     }
 
+    /// The folder of compiled models.
+    pub fn plans(&self) -> PathBuf {
+        self.root.join("plans")
+    }
+
     /// Fills the folder `target` by `fill`, which gets an empty folder for what the target is to hold and
     /// one for scraps. The target appears whole or not at all; if it is there already and `force` is not
     /// set, nothing happens. Several processes may try at once: one works, the others wait.

@@ -1,5 +1,7 @@
 //! What a reader must know of a detector, kept in its ONNX file's `metadata_props`.
 
+use serde::{Deserialize, Serialize};
+
 use super::onnx::{ModelProto, StringStringEntryProto};
 use super::precision::Precision;
 use super::recipe::Recipe;
@@ -8,7 +10,7 @@ use super::recipe::Recipe;
 const PREFIX: &str = "centerx.";
 
 /// Facts about a detector that its graph does not tell.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct ModelMetadata {
     /// The name the model is known by, such as `coco`.
     pub name: String,

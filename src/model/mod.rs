@@ -18,6 +18,7 @@ pub mod inspect;
 pub mod metadata;
 pub mod movenet;
 pub mod onnx;
+pub mod plan;
 pub mod pose;
 pub mod precision;
 pub mod recipe;
@@ -149,6 +150,22 @@ pub enum ModelError {
         /// Its name.
         name: String,
     },
+    /// A compiled model cannot be used.
+    #[error("the plan {} cannot be used: {problem}", path.display())]
+    Plan {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// What lies beside a compiled model cannot be read.
+    #[error("{} does not describe its plan: {problem}; run `centerx model compile` again", path.display())]
+    PlanRecord {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        problem: String,
+    },
     /// A TF.js model cannot be translated.
     #[error(transparent)]
     Import(#[from] tfjs::ImportError),
@@ -218,6 +235,26 @@ pub fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
     fs::read(path).map_err(read)
 }
 
+/// Writes a model file: it appears whole or not at all, and what was there before is replaced.
+///
+/// # Errors
+/// A folder that cannot be written.
+pub fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    // Temporary files are for their owner alone; this one is to be read like any other.
+    let for_all = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    let mut file = tempfile::Builder::new().permissions(for_all).tempfile_in(folder_of(path))?;
+    std::io::Write::write_all(&mut file, bytes)?;
+    // A power cut soon after must not leave an empty file under its name.
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+/// The folder that a file lies in.
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// As [`load`], of bytes that were read already; `path` is for messages only.
 ///
 /// # Errors
@@ -225,7 +262,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
 pub fn parse(bytes: Vec<u8>, path: &Path) -> Result<DetectorModel, ModelError> {
     let model = parse_onnx(&bytes, path)?;
     let metadata = contract::check(&model, path)?;
-    let sha256 = hex(&Sha256::digest(&bytes));
+    let sha256 = sha256(&bytes);
     Ok(DetectorModel { bytes, metadata, sha256 })
 }
 
@@ -248,6 +285,11 @@ fn decode_onnx(bytes: &[u8], path: &Path) -> Result<ModelProto, ModelError> {
 fn listed<'a>(values: impl IntoIterator<Item = &'a ValueInfoProto>) -> String {
     let values: Vec<_> = values.into_iter().map(ValueInfoProto::to_string).collect();
     if values.is_empty() { "none".to_owned() } else { values.join(", ") }
+}
+
+/// SHA-256 of `bytes`, lower-case hex.
+fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -11,6 +11,7 @@ mod process;
 #[path = "../support/synthetic.rs"]
 mod synthetic;
 
+mod cli;
 mod libraries;
 mod plans;
 mod refusals;

@@ -7,6 +7,8 @@ mod cpu;
 mod decode;
 mod engine;
 mod fanout;
+#[cfg(feature = "tensorrt")]
+mod gpu;
 mod pipeline;
 mod plain;
 
@@ -27,6 +29,9 @@ enum What {
     Pipeline(pipeline::Args),
     /// Many subscribers over real gRPC, and some among them that never read.
     Fanout(fanout::Args),
+    /// A model on a GPU: parity with the CPU, speed by batch size against the network alone, reloads.
+    #[cfg(feature = "tensorrt")]
+    Gpu(Box<gpu::Args>),
 }
 
 impl Args {
@@ -40,6 +45,8 @@ impl Args {
             What::Decode(args) => args.run(),
             What::Pipeline(args) => args.run(),
             What::Fanout(args) => args.run(),
+            #[cfg(feature = "tensorrt")]
+            What::Gpu(args) => args.run(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `centerx model`: fetch, make, list and look into models, and change those of a running server.
 
+mod compile;
 mod frames;
 mod import;
 mod inspect;
@@ -45,6 +46,7 @@ enum ModelCommand {
     },
     /// Make a detector of a CenterNet in an ONNX file.
     Import(Box<import::Args>),
+    Compile(Box<compile::Args>),
     Quantize(quantize::Args),
     /// List the models that can be pulled, and where those lie that were.
     List,
@@ -69,6 +71,7 @@ impl ModelArgs {
         match self.command {
             ModelCommand::Pull { name, force } => pull(&name, force),
             ModelCommand::Import(args) => args.run(),
+            ModelCommand::Compile(args) => args.run(),
             ModelCommand::Quantize(args) => args.run(),
             ModelCommand::List => list(),
             ModelCommand::Remove { name } => Ok(Zoo::from_env()?.remove(&name, &|_| ())?),

@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::error::TensorRtError;
-use super::flavour::{Capability, Flavour};
 use super::handle::Handle;
 use super::library::{Core, TensorRt};
 use super::log::Attempt;
 use super::sys::{self, MAX_DIMS, Memory, Request, status};
+use crate::engine::flavour::{Capability, Flavour};
 
 /// Hears how a build goes, from several threads at a time; a break ends the build.
 pub type OnProgress<'a> = dyn Fn(Progress<'_>) -> ControlFlow<()> + Sync + 'a;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::flavour::{Capability, Flavour, Version};
+use crate::engine::flavour::{Capability, Flavour, Version};
 
 /// Why TensorRT does not do what is wanted. `cause` is what TensorRT itself said last.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

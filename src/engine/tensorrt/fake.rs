@@ -7,10 +7,10 @@ use std::ptr::null_mut;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 
-use super::flavour::{Flavour, Version};
 use super::library::{Core, Static, TensorRt};
 use super::log::{Log, hear};
 use super::sys::{Api, LogFn, Memory, Request, status};
+use crate::engine::flavour::{Flavour, Version};
 
 /// What the fake plan's tensors are: a detector of 64x64, and 100 rows.
 const SHAPES: [(&CStr, [i64; 4], i32); 2] =

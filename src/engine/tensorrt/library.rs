@@ -11,9 +11,9 @@ use std::sync::{Arc, OnceLock};
 use libloading::Library;
 
 use super::error::TensorRtError;
-use super::flavour::{Flavour, Version};
 use super::log::{Log, hear};
 use super::sys::{self, Api};
+use crate::engine::flavour::{Flavour, Version};
 
 /// Names the folder with the libraries.
 pub const VARIABLE: &str = "TENSORRT_LIBRARY_DIR";

@@ -7,7 +7,7 @@ use std::ffi::{CStr, c_char, c_void};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::flavour::Flavour;
+use crate::engine::flavour::Flavour;
 
 /// Stands in what is said when there is no CUDA to clean up with.
 const CLEAN_UP: &str = "catchCudaError";

@@ -11,9 +11,9 @@ mod builder;
 mod context;
 pub mod device;
 mod error;
+pub mod execution;
 #[cfg(test)]
 mod fake;
-mod flavour;
 mod handle;
 mod library;
 mod log;
@@ -24,10 +24,10 @@ mod sys;
 #[cfg(test)]
 mod tests;
 
+pub use crate::engine::flavour::{Capability, Flavour, Version};
 pub use builder::{BuildRequest, Built, OnProgress, Profile, Progress, ShapeRange};
 pub use context::{Context, DeviceMemory, Stream};
 pub use error::TensorRtError;
-pub use flavour::{Capability, Flavour, Version};
 pub use library::{TensorRt, VARIABLE};
 pub use plan::{BatchRange, DataType, PlanEngine, RuntimeCache, Tensor};
 pub use runtime::Runtime;

@@ -6,7 +6,7 @@
 
 use std::ffi::{c_char, c_void};
 
-use super::flavour::Flavour;
+use crate::engine::flavour::Flavour;
 
 /// Dimensions a tensor at most.
 pub(super) const MAX_DIMS: usize = 8;

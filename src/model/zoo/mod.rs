@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::ModelError;
 use super::fetch::{Client, FetchError, Fetcher, Package};
 use super::home::{Home, HomeError};
+use super::plan;
 use super::unpack::{self, Wanted};
 use super::variant::Variant;
 use entries::LICENSE;
@@ -50,7 +51,7 @@ impl Zoo {
         Self { home, fetcher }
     }
 
-    /// The model's file: `name_or_path` itself if it is the path of an `.onnx` file, or that of a model
+    /// The model's file: `name_or_path` itself if it is the path of an `.onnx` file or of a plan, or that of a model
     /// that was fetched, such as `coco` or `coco@512x384`.
     ///
     /// # Errors
@@ -58,7 +59,7 @@ impl Zoo {
     pub fn resolve(&self, name_or_path: &str) -> Result<PathBuf, ModelError> {
         let path = Path::new(name_or_path);
         let is_path = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"));
-        if is_path || path.is_file() {
+        if is_path || plan::is_plan(path) || path.is_file() {
             return Ok(path.to_owned());
         }
         let chosen = Chosen::by_name(name_or_path)?;

@@ -6,27 +6,12 @@
 #![allow(unsafe_code)]
 
 use std::ffi::c_void;
-use std::fmt;
 use std::ptr::NonNull;
 
 use super::error::DeviceError;
+pub use crate::engine::flavour::Capability;
 
 type Result<T> = std::result::Result<T, DeviceError>;
-
-/// A GPU's compute capability.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Capability {
-    /// The generation.
-    pub major: u8,
-    /// The model within it.
-    pub minor: u8,
-}
-
-impl fmt::Display for Capability {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.major, self.minor)
-    }
-}
 
 /// What is known of a device without a context on it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -34,6 +34,15 @@ impl Loaded {
         Ok(Self { source, context })
     }
 
+    /// What it takes to run the plan.
+    ///
+    /// # Errors
+    /// See [`ExecutionSource::open`].
+    pub fn open(&self, max_batch: usize) -> Result<Box<dyn Execution>, DeviceError> {
+        self.context.enter()?;
+        self.context.check(self.source.open(max_batch))
+    }
+
     /// Where they are.
     pub fn context(&self) -> &Arc<Retained> {
         &self.context

@@ -45,11 +45,21 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Registers them.
+    /// Registers new ones.
     ///
     /// # Errors
     /// A metric registered twice.
     pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let metrics = Self::new()?;
+        metrics.register_in(registry)?;
+        Ok(metrics)
+    }
+
+    /// New ones that nobody can ask for yet: GPUs are found before there is a server to ask.
+    ///
+    /// # Errors
+    /// None that a user can cause.
+    pub fn new() -> prometheus::Result<Self> {
         let steps = HistogramOpts::new(
             "centerx_gpu_step_seconds",
             "Time of a step of a run, by the GPU's own clock.",
@@ -71,11 +81,18 @@ impl Metrics {
         };
         RunStep::ALL.iter().for_each(|step| drop(metrics.steps.with_label_values(&[step.as_str()])));
         ErrorKind::ALL.iter().for_each(|kind| metrics.errors.with_label_values(&[kind.as_str()]).reset());
-        registry.register(Box::new(metrics.steps.clone()))?;
-        registry.register(Box::new(metrics.memory.clone()))?;
-        registry.register(Box::new(metrics.utilization.clone()))?;
-        registry.register(Box::new(metrics.errors.clone()))?;
         Ok(metrics)
+    }
+
+    /// Registers them.
+    ///
+    /// # Errors
+    /// A metric registered twice.
+    pub fn register_in(&self, registry: &Registry) -> prometheus::Result<()> {
+        registry.register(Box::new(self.steps.clone()))?;
+        registry.register(Box::new(self.memory.clone()))?;
+        registry.register(Box::new(self.utilization.clone()))?;
+        registry.register(Box::new(self.errors.clone()))
     }
 
     pub(super) fn observe_step(&self, step: RunStep, seconds: f64) {

@@ -15,6 +15,7 @@
 //! Lanes pull: an idle one takes the next batch, whatever camera it comes from. A device that is twice as fast
 //! takes twice as many; one that fails takes none. No camera belongs to a device.
 
+pub mod alone;
 pub mod api;
 pub mod context;
 pub mod cuda;

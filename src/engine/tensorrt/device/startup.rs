@@ -54,7 +54,8 @@ impl Trouble {
         Self { cause: cause.into(), cure: cure.into() }
     }
 
-    fn at(self, step: Step) -> Unavailable {
+    /// What a failed step is told as.
+    pub fn at(self, step: Step) -> Unavailable {
         Unavailable { step, cause: self.cause, cure: self.cure }
     }
 }
@@ -72,12 +73,8 @@ pub struct Unavailable {
 
 impl fmt::Display for Unavailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { cause, cure, .. } = self;
-        write!(
-            f,
-            "TensorRT cannot be used: {cause}; serving on the CPU. {cure}, or set [engine] device = \"cpu\" to \
-             silence this"
-        )
+        let Self { step, cause, cure } = self;
+        write!(f, "TensorRT cannot be used ({}): {cause}. {cure}", step.as_str())
     }
 }
 
@@ -198,6 +195,26 @@ pub fn devices(driver: &Driver) -> Result<Vec<DeviceInfo>, Trouble> {
     })
 }
 
+/// As [`devices`], and that there are none is trouble too.
+///
+/// # Errors
+/// See [`devices`].
+pub fn some_devices(driver: &Driver) -> Result<Vec<DeviceInfo>, Trouble> {
+    devices(driver).and_then(some_device)
+}
+
+/// One of the devices, to be worked on.
+///
+/// # Errors
+/// What the driver says instead, and what helps.
+pub fn open(driver: &Driver, info: &DeviceInfo) -> Result<std::sync::Arc<dyn super::api::Device>, Trouble> {
+    let device = driver.device(info.index).map(super::cuda::CudaDevice::shared);
+    device.map_err(|error| {
+        let name = &info.name;
+        Trouble::new(format!("the GPU {name} cannot be used ({error})"), "See whether nvidia-smi lists it")
+    })
+}
+
 /// The driver and device steps on this machine.
 ///
 /// # Errors
@@ -264,11 +281,8 @@ mod tests {
             let error = start_up(&mut steps).unwrap_err();
             assert_eq!(error.step, step);
             assert_eq!(steps.taken, Step::ALL[..=index]);
-            let words = format!(
-                "TensorRT cannot be used: the {} is bad; serving on the CPU. Mend it, or set [engine] device = \
-                 \"cpu\" to silence this",
-                step.as_str()
-            );
+            let step = step.as_str();
+            let words = format!("TensorRT cannot be used ({step}): the {step} is bad. Mend it");
             assert_eq!(error.to_string(), words);
         }
     }
@@ -312,7 +326,7 @@ mod tests {
         match probe() {
             Ok(devices) => assert!(!devices.is_empty()),
             Err(error) => assert!(
-                error.step <= Step::Device && error.to_string().contains("serving on the CPU"),
+                error.step <= Step::Device && error.to_string().contains("TensorRT cannot be used"),
                 "{error}"
             ),
         }

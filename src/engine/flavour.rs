@@ -34,7 +34,7 @@ impl Flavour {
     }
 
     /// The library that builds and runs, and the one that reads ONNX, without the version at the end.
-    pub(super) fn libraries(self) -> [&'static str; 2] {
+    pub fn libraries(self) -> [&'static str; 2] {
         match self {
             Self::Enterprise => ["libnvinfer.so", "libnvonnxparser.so"],
             Self::Rtx => ["libtensorrt_rtx.so", "libtensorrt_onnxparser_rtx.so"],
@@ -107,7 +107,7 @@ pub struct Version {
 impl Version {
     /// Reads what `getInferLibVersion` returns, and tells the flavour by it: 110400 is enterprise 11.4.0, 10701 is
     /// RTX 1.7.1. Up to 9, the enterprise versions had a digit less: 8601 is 8.6.1.
-    pub(super) fn of_library(number: i32) -> (Flavour, Self) {
+    pub fn of_library(number: i32) -> (Flavour, Self) {
         let number = u32::try_from(number).unwrap_or(0);
         let (flavour, unit) = match number {
             0..10_000 => (Flavour::Enterprise, 1_000),
@@ -118,7 +118,7 @@ impl Version {
     }
 
     /// Whether a library of this version keeps the interface of `headers`.
-    pub(super) fn serves(self, headers: Self) -> bool {
+    pub fn serves(self, headers: Self) -> bool {
         self.major == headers.major && self >= headers
     }
 }
