@@ -19,6 +19,8 @@ need_fetchers
 fetch_samples
 cd "$root"
 bash scripts/tensorrt-headers.sh
+bash scripts/nvrtc.sh
+export NVRTC_LIBRARY_DIR=${NVRTC_LIBRARY_DIR:-$cache/nvrtc}
 if [ -z "${TENSORRT_LIBRARY_DIR:-}" ] && ! ldconfig -p | grep -q 'libnvinfer\.so'; then
     bash scripts/tensorrt-rtx.sh
     export TENSORRT_LIBRARY_DIR=$cache/tensorrt-rtx
@@ -48,10 +50,13 @@ check "coco in float16: parity and speed" bash -c "
 check "coco in int8: speed" bash -c "
     '$centerx' model quantize coco --precision int8 --calibrate '$CENTERX_TEST_DATA' -o '$cache/coco-int8.onnx' --force &&
     '$centerx' bench gpu --model '$cache/coco-int8.onnx'"
+# A level of 255 more or less in the input moves a score by more than float16 does.
+check "coco with preprocessing on the GPU: parity" \
+    "$centerx" bench gpu --model coco --preprocess gpu --parity "$video" --min-iou 0.95 --max-score 0.05 --batches 8
 check "$reloads reloads" "$centerx" bench gpu --model coco --batches 8 --seconds 1 --reloads "$reloads"
 check "a second start from the plan cache" bash -c "
     time timeout 60 '$centerx' serve --engine tensorrt --check"
-check "the tests that find a GPU use it" cargo test --locked --features tensorrt --test tensorrt --test gpu_preprocess
+check "the tests that find a GPU use it" cargo test --locked --features tensorrt --test tensorrt --test gpu_preprocess --test gpu_engine
 
 [ ${#failed[@]} -eq 0 ] || die "failed: $(printf '%s; ' "${failed[@]}")"
 say "all that needs a GPU holds on this one"

@@ -43,5 +43,5 @@ cargo test --locked --workspace "$@"
 if [ $# -eq 0 ]; then
     say "testing what is for NVIDIA GPUs"
     cargo test --locked --features tensorrt --lib -- engine:: app:: cli:: model::plan
-    cargo test --locked --features tensorrt --test tensorrt --test gpu_preprocess
+    cargo test --locked --features tensorrt --test tensorrt --test gpu_preprocess --test gpu_engine
 fi

@@ -31,6 +31,18 @@ impl fmt::Display for Backend {
     }
 }
 
+impl FromStr for Preprocess {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "cpu" => Ok(Self::Cpu),
+            "gpu" => Ok(Self::Gpu),
+            _ => Err(format!("{text:?} is neither cpu nor gpu")),
+        }
+    }
+}
+
 impl FromStr for Backend {
     type Err = String;
 
@@ -40,6 +52,17 @@ impl FromStr for Backend {
             .find(|backend| backend.to_string() == text)
             .ok_or_else(|| format!("{text:?} is none of auto, cpu and tensorrt"))
     }
+}
+
+/// Where decoded pictures become network input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Preprocess {
+    /// On the CPU.
+    #[default]
+    Cpu,
+    /// On the GPU that runs the network, if NVRTC is there to compile for it.
+    Gpu,
 }
 
 /// Settings of TensorRT.
@@ -60,6 +83,8 @@ pub struct Settings {
     pub lanes: usize,
     /// Whether runs are captured as CUDA graphs, one a batch size.
     pub graphs: bool,
+    /// Where decoded pictures become network input.
+    pub preprocess: Preprocess,
 }
 
 impl Default for Settings {
@@ -72,6 +97,7 @@ impl Default for Settings {
             best_batches: vec![8],
             lanes: 2,
             graphs: true,
+            preprocess: Preprocess::Cpu,
         }
     }
 }

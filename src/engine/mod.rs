@@ -13,7 +13,10 @@ use std::time::Duration;
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
+use crate::frame::Picture;
 use crate::telemetry::SECONDS_BUCKETS;
+
+use self::preprocess::Letterbox;
 
 pub mod check;
 pub mod fake;
@@ -162,6 +165,13 @@ pub trait Engine: Send + Sync {
 
 /// One line of execution. Owned by one thread.
 pub trait Lane: Send {
+    /// Takes decoded pictures, those of the next run in their order, to letterbox them by itself; tells how each lies
+    /// in the input. None for one, or none given for it, is one that the caller letterboxes into [`Lane::input`].
+    /// What was taken before and not run is forgotten.
+    fn take(&mut self, _pictures: &[&Picture]) -> Vec<Option<Letterbox>> {
+        Vec::new()
+    }
+
     /// The memory the input is read from: uint8 `[max_batch, H, W, 3]`.
     fn input(&mut self) -> &mut [u8];
 
@@ -238,7 +248,10 @@ impl Metrics {
             Histogram::with_opts(HistogramOpts::new(name, help).buckets(SECONDS_BUCKETS.to_vec()))
         };
         let metrics = Self {
-            preprocess_seconds: histogram("centerx_preprocess_seconds", "Time to letterbox one batch.")?,
+            preprocess_seconds: histogram(
+                "centerx_preprocess_seconds",
+                "Time to letterbox one batch, or to hand it over to a GPU that does.",
+            )?,
             infer_seconds: histogram("centerx_infer_seconds", "Time to run the network over one batch.")?,
             errors: IntCounter::new("centerx_engine_errors_total", "Batches the engine failed on.")?,
             restarts: IntCounterVec::new(

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use centerx::engine::tensorrt::preprocess::nvrtc::{FOLDER_VARIABLE, Image, ImageKind, Nvrtc};
+use centerx::engine::tensorrt::preprocess::nvrtc::{FOLDER_VARIABLE, ImageKind, Nvrtc};
 use centerx::engine::tensorrt::preprocess::{Batch, KernelError, SOURCE, launch};
 
 /// Where `scripts/nvrtc.sh` puts the library.
@@ -23,7 +23,8 @@ fn holds(bytes: &[u8], text: &str) -> bool {
 
 /// The text for the newest GPU that this NVRTC knows.
 fn text(nvrtc: &Nvrtc) -> String {
-    let Image { bytes, kind, .. } = nvrtc.compile((25, 5)).unwrap();
+    let image = nvrtc.compile((25, 5)).unwrap();
+    let (bytes, kind) = (image.bytes(), image.kind());
     assert_eq!((kind, bytes.last()), (ImageKind::Ptx, Some(&0)));
     String::from_utf8(bytes[..bytes.len() - 1].to_vec()).unwrap()
 }
@@ -34,14 +35,14 @@ fn the_kernel_compiles_for_every_gpu_served() {
     for capability in [(7, 5), (8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0)] {
         let image = nvrtc.compile(capability).unwrap();
         let number = capability.0 * 10 + capability.1;
-        assert_eq!((image.kind, &image.target), (ImageKind::Cubin, &format!("sm_{number}")));
-        assert!(image.bytes.starts_with(b"\x7fELF"), "{image:?}");
-        assert!(holds(&image.bytes, launch::NAME.to_str().unwrap()), "{image:?}");
+        assert_eq!((image.kind(), image.target()), (ImageKind::Cubin, &*format!("sm_{number}")));
+        assert!(image.bytes().starts_with(b"\x7fELF"), "{image:?}");
+        assert!(holds(image.bytes(), launch::NAME.to_str().unwrap()), "{image:?}");
         // The architecture in the ELF file's flags: the lowest byte, from compute capability 10 on the second.
         assert!(
-            image.bytes[48] == number || image.bytes[49] == number,
+            image.bytes()[48] == number || image.bytes()[49] == number,
             "{image:?}: {:x?}",
-            &image.bytes[48..52]
+            &image.bytes()[48..52]
         );
     }
 }
@@ -53,7 +54,7 @@ fn a_gpu_newer_than_the_compiler_gets_text_for_its_driver() {
     assert!(text.contains(".target sm_1"), "{}", &text[..400]);
     // A capability between two known ones gets the text of the one before.
     let between = nvrtc.compile((8, 8)).unwrap();
-    assert_eq!((between.kind, between.target.as_str()), (ImageKind::Ptx, "compute_87"));
+    assert_eq!((between.kind(), between.target()), (ImageKind::Ptx, "compute_87"));
 }
 
 #[test]

@@ -151,6 +151,46 @@ fn without_a_gpu_the_server_serves_on_the_cpu_and_says_why_if_it_was_asked_for_o
     assert!(!check("cpu").contains("served on the CPU"));
 }
 
+/// A driver as far as it is asked: `init` is what `cuInit` answers.
+fn driver(init: u32, version: u32, devices: u32) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("driver.c");
+    let code = format!(
+        "int cuInit(unsigned f) {{ return {init}; }} int cuDriverGetVersion(int *v) {{ *v = {version}; return 0; }} \
+         int cuDeviceGetCount(int *n) {{ *n = {devices}; return 0; }}"
+    );
+    std::fs::write(&source, code).unwrap();
+    let library = folder.path().join("libcuda.so.1");
+    let built =
+        Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).status().unwrap();
+    assert!(built.success());
+    std::os::unix::fs::symlink(&library, folder.path().join("libcuda.so")).unwrap();
+    folder
+}
+
+#[test]
+fn a_driver_that_is_of_no_use_is_told_by_what_is_wrong_with_it() {
+    let check = |folder: &Path| {
+        let mut command = process::centerx(&["serve", "--check", "--model", "coco", "--engine", "tensorrt"]);
+        let output = command.env("LD_LIBRARY_PATH", folder).output().unwrap();
+        assert!(output.status.success(), "{}", process::errors(&output));
+        process::errors(&output)
+    };
+    let cases = [
+        (
+            driver(100, 12_080, 0),
+            "(driver): the NVIDIA driver finds no GPU (cuInit failed: CUDA_ERROR_NO_DEVICE",
+        ),
+        (driver(803, 12_080, 0), "(driver): the NVIDIA driver does not start"),
+        (driver(0, 11_040, 0), "(driver): the NVIDIA driver is for CUDA 11.4"),
+        (driver(0, 12_080, 0), "(device): the NVIDIA driver shows no GPU"),
+    ];
+    for (folder, words) in cases {
+        let told = check(folder.path());
+        assert!(told.contains("served on the CPU") && told.contains(words), "{words} is missing in: {told}");
+    }
+}
+
 #[test]
 fn the_benchmark_of_a_gpu_says_that_there_is_none() {
     let output = process::run(&["bench", "gpu"]);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::app::gpu::{self, OnGpu};
 use crate::cli::output;
 use crate::engine::flavour::Flavour;
-use crate::engine::gpu::Settings;
+use crate::engine::gpu::{Preprocess, Settings};
 
 use super::ModelArgs;
 
@@ -28,6 +28,9 @@ pub struct Args {
     /// Pictures a run at most.
     #[arg(long, default_value_t = Settings::default().max_batch)]
     max_batch: usize,
+    /// Where pictures are scaled and converted for the comparison with the CPU: cpu or gpu.
+    #[arg(long, value_name = "WHERE", default_value = "cpu")]
+    preprocess: Preprocess,
     /// Batch sizes to measure [default: 1, 2, 4 and so on, up to the greatest].
     #[arg(long, value_name = "N,...", value_delimiter = ',')]
     batches: Vec<usize>,
@@ -61,6 +64,7 @@ impl Args {
             devices: vec![0],
             max_batch: self.max_batch,
             best_batches: vec![1, best],
+            preprocess: self.preprocess,
             ..Settings::default()
         };
         settings.validate().map_err(|problem| crate::cli::UsageError(format!("--max-batch: {problem}")))?;

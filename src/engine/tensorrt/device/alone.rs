@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::api::{Execution, Plan};
 use super::context::Gpu;
 use super::error::DeviceError;
-use super::lane::Loaded;
+use super::loaded::Loaded;
 use super::owned::{DeviceMemory, Event, Stream};
 
 /// A plan on a device, with pictures that are there already.
@@ -27,7 +27,7 @@ impl Alone {
     /// Too little memory, or a batch that the plan does not take.
     pub fn open(gpu: &Gpu, plan: &dyn Plan, batch: usize) -> Result<Self, DeviceError> {
         let shape = plan.shape();
-        let loaded = Loaded::new(plan, gpu.retain()?)?;
+        let loaded = Loaded::new(plan, None, gpu.retain()?)?;
         let context: &Arc<_> = loaded.context();
         let input = DeviceMemory::new(context, shape.input_bytes() * batch)?;
         let output = DeviceMemory::new(context, shape.output_values() * size_of::<f32>() * batch)?;

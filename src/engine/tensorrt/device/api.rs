@@ -1,4 +1,5 @@
-//! What is needed of CUDA and of TensorRT, call by call, so that a fake can stand in and check the calls.
+//! What is needed of CUDA, call by call, so that a fake can stand in and check the calls; with [`network`](super::network)
+//! what is needed of TensorRT.
 //!
 //! Handles are plain numbers here, and all that takes one is `unsafe`; [`owned`](super::owned) gives them owners.
 //! What does not belong here: any decision.
@@ -8,7 +9,11 @@
 use std::ffi::c_void;
 use std::ptr::NonNull;
 
+use super::super::preprocess::Batch;
+pub use super::super::preprocess::launch::RawKernel as KernelHandle;
+use super::super::preprocess::nvrtc::Image;
 use super::error::DeviceError;
+pub use super::network::{Execution, ExecutionSource, Plan, PlanShape};
 pub use crate::engine::flavour::Capability;
 
 type Result<T> = std::result::Result<T, DeviceError>;
@@ -285,86 +290,39 @@ pub trait Device: Send + Sync {
     /// # Safety
     /// It is of this device, not under way and not used any more.
     unsafe fn destroy_graph(&self, graph: GraphHandle) -> Result<()>;
-}
 
-/// What a plan promises of its two tensors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PlanShape {
-    /// Input width and height in pixels; the input is uint8 `[batch, height, width, 3]`.
-    pub input: (u32, u32),
-    /// Detections a picture; the output is float32 `[batch, top_k, values]`.
-    pub top_k: usize,
-    /// Values a detection, 6 or more.
-    pub values: usize,
-    /// Pictures a run at most.
-    pub max_batch: usize,
-    /// Pictures a run that it was tuned for.
-    pub optimum: usize,
-}
-
-impl PlanShape {
-    /// Bytes of one picture's input.
-    pub fn input_bytes(&self) -> usize {
-        self.input.0 as usize * self.input.1 as usize * 3
-    }
-
-    /// Values of one picture's output.
-    pub fn output_values(&self) -> usize {
-        self.top_k * self.values
-    }
-}
-
-/// A compiled model, on no device yet.
-pub trait Plan: Send + Sync {
-    /// What it promises.
-    fn shape(&self) -> PlanShape;
-
-    /// Puts its weights on the device whose context is the calling thread's.
+    /// Loads the preprocessing's kernel.
     ///
     /// # Errors
-    /// Too little memory, or a plan that this device or TensorRT refuses.
-    fn load(&self) -> Result<Box<dyn ExecutionSource>>;
-}
+    /// It was compiled for another GPU, too little memory, or a spoiled context.
+    fn load_kernel(&self, image: &Image) -> Result<KernelHandle>;
 
-/// A plan whose weights are on a device. Dropped while that device's context is the thread's.
-pub trait ExecutionSource: Send + Sync {
-    /// What it takes to run the plan once, for batches up to `max_batch`. One that is told a smaller `max_batch`
-    /// takes less memory if it can: by a smaller profile, or by memory of its own for activations. The device's
-    /// context is the calling thread's.
+    /// Takes the kernel out of the context.
     ///
     /// # Errors
-    /// Too little memory.
-    fn open(&self, max_batch: usize) -> Result<Box<dyn Execution>>;
-}
-
-/// A TensorRT execution context. Used by one thread at a time, dropped before its [`ExecutionSource`] and while the
-/// device's context is the thread's.
-pub trait Execution: Send {
-    /// Tells where the input is and where the output goes. The addresses stay until it is dropped.
-    ///
-    /// # Errors
-    /// TensorRT refuses an address.
+    /// A spoiled context.
     ///
     /// # Safety
-    /// Both are memory of the device that stays until this is dropped, with room for the `max_batch` it was opened
-    /// for.
-    unsafe fn bind(&mut self, input: DeviceAddress, output: DeviceAddress) -> Result<()>;
+    /// It came from [`Device::load_kernel`], no launch of it is under way, and it is not used any more.
+    unsafe fn unload_kernel(&self, kernel: KernelHandle) -> Result<()>;
 
-    /// Tells how many pictures the next runs have.
+    /// Enqueues the letterboxing of `count` pictures.
     ///
     /// # Errors
-    /// A batch outside the profile.
-    fn set_batch(&mut self, batch: usize) -> Result<()>;
-
-    /// Enqueues a run.
-    ///
-    /// # Errors
-    /// What TensorRT says.
+    /// A spoiled context, or an earlier call's failure.
     ///
     /// # Safety
-    /// Addresses are bound and the batch is set, the stream is of the same device, and nobody else touches the
-    /// memory until it is synchronised.
-    unsafe fn enqueue(&mut self, stream: StreamHandle) -> Result<()>;
+    /// Kernel and stream are of this device and not gone. `batch` is as
+    /// [`Kernel::launch`](super::super::preprocess::launch::Kernel::launch) says, in memory of this device, by when
+    /// all that was enqueued before is done; nobody writes to its pictures or uses its target on another stream until
+    /// this one is synchronised.
+    unsafe fn letterbox(
+        &self,
+        kernel: KernelHandle,
+        batch: &Batch,
+        count: usize,
+        stream: StreamHandle,
+    ) -> Result<()>;
 }
 
 impl StreamHandle {

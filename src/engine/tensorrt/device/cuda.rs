@@ -13,8 +13,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use cudarc::driver::result::{self, DriverError, ctx, event, graph, primary_ctx, stream};
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute};
 
+use super::super::preprocess::launch::Kernel;
+use super::super::preprocess::nvrtc::Image;
+use super::super::preprocess::{Batch, KernelError};
 use super::api::{
-    Capability, Device, DeviceAddress, DeviceInfo, EventHandle, GraphHandle, MemoryInfo, StreamHandle,
+    Capability, Device, DeviceAddress, DeviceInfo, EventHandle, GraphHandle, KernelHandle, MemoryInfo,
+    StreamHandle,
 };
 use super::error::{DeviceError, ErrorKind};
 use super::nvml::{Nvml, NvmlDevice};
@@ -96,6 +100,14 @@ fn version_text(version: i32) -> String {
 /// An error of a call, by its name.
 fn call<T>(name: &'static str, result: std::result::Result<T, DriverError>) -> Result<T> {
     result.map_err(|DriverError(code)| DeviceError::cuda(name, code as u32, format_args!("{code:?}")))
+}
+
+/// As [`call`], for those that the preprocessing makes itself.
+fn kernel_call<T>(name: &'static str, result: std::result::Result<T, KernelError>) -> Result<T> {
+    result.map_err(|error| match error {
+        KernelError::Driver { code, cause, .. } => DeviceError::cuda(name, code, cause),
+        other => DeviceError { kind: ErrorKind::Other, call: name, message: other.to_string() },
+    })
 }
 
 fn describe(index: usize, device: sys::CUdevice) -> Result<DeviceInfo> {
@@ -304,6 +316,31 @@ impl Device for CudaDevice {
         // SAFETY: see `Device`.
         call("cuGraphExecDestroy", unsafe { graph::exec_destroy(graph.as_ptr()) })
     }
+
+    fn load_kernel(&self, image: &Image) -> Result<KernelHandle> {
+        // SAFETY: the context is the thread's, see `Device`; an image is what NVRTC made.
+        let loaded = unsafe { Kernel::load(image) };
+        kernel_call("cuModuleLoadData", loaded).map(Kernel::into_raw)
+    }
+
+    unsafe fn unload_kernel(&self, kernel: KernelHandle) -> Result<()> {
+        // SAFETY: see `Device`.
+        kernel_call("cuModuleUnload", unsafe { Kernel::from_raw(kernel).unload() })
+    }
+
+    unsafe fn letterbox(
+        &self,
+        kernel: KernelHandle,
+        batch: &Batch,
+        count: usize,
+        stream: StreamHandle,
+    ) -> Result<()> {
+        // More than any batch has; CUDA refuses it.
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        // SAFETY: see `Device`.
+        let launched = unsafe { Kernel::from_raw(kernel).launch(batch, count, stream.as_ptr()) };
+        kernel_call("cuLaunchKernel", launched)
+    }
 }
 
 #[cfg(test)]
@@ -321,6 +358,17 @@ mod tests {
             call::<()>("cuMemAlloc", Err(DriverError(sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY))).unwrap_err();
         assert_eq!(error.to_string(), "cuMemAlloc failed: CUDA_ERROR_OUT_OF_MEMORY (2)");
         assert_eq!(error.kind, ErrorKind::OutOfMemory);
+    }
+
+    #[test]
+    fn an_error_of_the_preprocessing_keeps_its_kind() {
+        let error =
+            |code| KernelError::Driver { step: "launch", code, cause: "illegal memory access".into() };
+        let told = kernel_call::<()>("cuLaunchKernel", Err(error(700))).unwrap_err();
+        assert_eq!(told.to_string(), "cuLaunchKernel failed: illegal memory access (700)");
+        assert_eq!(told.kind, ErrorKind::Sticky);
+        assert_eq!(kernel_call::<()>("a", Err(error(2))).unwrap_err().kind, ErrorKind::OutOfMemory);
+        assert_eq!(kernel_call::<()>("a", Err(KernelError::NoDriver)).unwrap_err().kind, ErrorKind::Other);
     }
 
     #[test]

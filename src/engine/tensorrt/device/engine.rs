@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::engine::check::{Promise, check};
+use crate::engine::tensorrt::preprocess::nvrtc::Image;
 use crate::engine::{Engine, EngineError, Lane, Limits};
 
 use super::api::{Plan, PlanShape};
 use super::context::Gpu;
 use super::error::{DeviceError, ErrorKind};
-use super::lane::{GpuLane, LaneSetup, Loaded, Room};
+use super::lane::{GpuLane, LaneSetup, Room};
+use super::loaded::Loaded;
 
 /// Lanes a device: one copies while the other computes. More only take memory.
 pub const LANES: usize = 2;
@@ -34,13 +36,16 @@ pub struct Setup {
     pub max_queue_delay: Duration,
     /// Whether runs are captured as CUDA graphs.
     pub graphs: bool,
+    /// The preprocessing, compiled for the devices' compute capability; none where the CPU does it.
+    pub kernel: Option<Arc<Image>>,
 }
 
 impl Setup {
-    /// The usual: [`LANES`] lanes a device, [`MAX_QUEUE_DELAY`], CUDA graphs.
+    /// The usual: [`LANES`] lanes a device, [`MAX_QUEUE_DELAY`], CUDA graphs, preprocessing on the CPU.
     pub fn new(name: impl Into<String>, description: impl Into<String>, promise: Promise) -> Self {
         let (name, description) = (name.into(), description.into());
-        Self { name, description, promise, lanes: LANES, max_queue_delay: MAX_QUEUE_DELAY, graphs: true }
+        let (lanes, max_queue_delay) = (LANES, MAX_QUEUE_DELAY);
+        Self { name, description, promise, lanes, max_queue_delay, graphs: true, kernel: None }
     }
 }
 
@@ -75,14 +80,14 @@ impl Drop for Seat {
 }
 
 impl Place {
-    /// The plan's weights here: those that are in use if any are.
-    fn load(&self, plan: &dyn Plan) -> Result<Arc<Loaded>, DeviceError> {
+    /// The plan's weights and the kernel here: those that are in use if any are.
+    fn load(&self, plan: &dyn Plan, kernel: Option<&Image>) -> Result<Arc<Loaded>, DeviceError> {
         let context = self.gpu.retain()?;
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(loaded) = loaded.upgrade().filter(|loaded| Arc::ptr_eq(loaded.context(), &context)) {
             return Ok(loaded);
         }
-        let anew = Arc::new(Loaded::new(plan, context)?);
+        let anew = Arc::new(Loaded::new(plan, kernel, context)?);
         *loaded = Arc::downgrade(&anew);
         Ok(anew)
     }
@@ -140,7 +145,7 @@ impl TensorRtEngine {
 
     fn try_on(&self, seat: &Arc<Seat>) -> Result<GpuLane, DeviceError> {
         let Place { room, .. } = &*seat.0;
-        let loaded = seat.0.load(&*self.plan)?;
+        let loaded = seat.0.load(&*self.plan, self.setup.kernel.as_deref())?;
         let (seat, room) = (Box::new(Arc::clone(seat)), room.clone());
         let setup = LaneSetup { shape: self.shape, room, graphs: self.setup.graphs, seat };
         let mut lane = GpuLane::open(loaded, setup)?;

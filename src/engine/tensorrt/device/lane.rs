@@ -2,58 +2,25 @@
 //!
 //! Host memory has room for the plan's largest batch, which is what the scheduler was promised. Device memory may
 //! have less ([`Room`]): then a batch is run in pieces, and nobody else needs to know.
+//!
+//! With the preprocessing on the GPU a lane takes decoded pictures as well ([`Pixels`]). Before the network, and outside
+//! of its graph, the kernel letterboxes them into the input, between those that the CPU has letterboxed.
 
 #![allow(unsafe_code)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::engine::preprocess::Letterbox;
 use crate::engine::{EngineError, Lane, Rows};
+use crate::frame::Picture;
 
-use super::api::{Execution, ExecutionSource, PlanShape};
-use super::context::Retained;
+use super::api::{DeviceAddress, Execution, PlanShape};
 use super::error::{DeviceError, ErrorKind};
+use super::loaded::Loaded;
 use super::metrics::RunStep;
 use super::owned::{DeviceMemory, Event, Graph, Pinned, Stream};
-
-/// A plan's weights on a device, shared by the lanes there. The last one to go frees them.
-pub struct Loaded {
-    // Dropped in this order.
-    source: Box<dyn ExecutionSource>,
-    context: Arc<Retained>,
-}
-
-impl Loaded {
-    /// Puts a plan's weights into `context`.
-    ///
-    /// # Errors
-    /// What [`Plan::load`](super::api::Plan::load) says.
-    pub fn new(plan: &dyn super::api::Plan, context: Arc<Retained>) -> Result<Self, DeviceError> {
-        context.enter()?;
-        let source = context.check(plan.load())?;
-        Ok(Self { source, context })
-    }
-
-    /// What it takes to run the plan.
-    ///
-    /// # Errors
-    /// See [`ExecutionSource::open`].
-    pub fn open(&self, max_batch: usize) -> Result<Box<dyn Execution>, DeviceError> {
-        self.context.enter()?;
-        self.context.check(self.source.open(max_batch))
-    }
-
-    /// Where they are.
-    pub fn context(&self) -> &Arc<Retained> {
-        &self.context
-    }
-}
-
-impl Drop for Loaded {
-    fn drop(&mut self) {
-        self.context.enter_anyway();
-    }
-}
+use super::pixels::{Pixels, runs};
 
 /// Pictures that a device has memory to run at once. Only ever lowered. Clones are the same.
 #[derive(Clone, Debug)]
@@ -101,6 +68,8 @@ pub struct GpuLane {
     execution: Box<dyn Execution>,
     device_input: DeviceMemory,
     device_output: DeviceMemory,
+    /// Where the GPU preprocesses.
+    pixels: Option<Pixels>,
     moments: Moments,
     stream: Stream,
     input: Pinned<u8>,
@@ -135,7 +104,7 @@ impl GpuLane {
     pub fn open(loaded: Arc<Loaded>, setup: LaneSetup) -> Result<Self, DeviceError> {
         let LaneSetup { shape, room, graphs, seat } = setup;
         let opened_for = room.get().min(shape.max_batch);
-        let context = &loaded.context;
+        let context = loaded.context();
         context.enter()?;
         let output_values = shape.output_values();
         let event = || Event::new(context);
@@ -145,7 +114,8 @@ impl GpuLane {
         let output = Pinned::new(context, output_values * shape.max_batch)?;
         let device_input = DeviceMemory::new(context, shape.input_bytes() * opened_for)?;
         let device_output = DeviceMemory::new(context, output_values * size_of::<f32>() * opened_for)?;
-        let mut execution = context.check(loaded.source.open(opened_for))?;
+        let pixels = loaded.kernel().map(|_| Pixels::new(context, &shape)).transpose()?;
+        let mut execution = loaded.open(opened_for)?;
         // SAFETY: both are of this device, as large as the execution was opened for, and dropped after it.
         context.check(unsafe { execution.bind(device_input.address(), device_output.address()) })?;
         let graphs = Graphs { wanted: graphs, captured: (0..opened_for).map(|_| None).collect() };
@@ -154,6 +124,7 @@ impl GpuLane {
             execution,
             device_input,
             device_output,
+            pixels,
             moments,
             stream,
             input,
@@ -172,14 +143,33 @@ impl GpuLane {
     /// A failed run.
     pub fn warm_up(&mut self) -> Result<(), DeviceError> {
         self.run(self.opened_for)?;
-        self.run(1)
+        self.run(1)?;
+        self.warm_up_pixels()
     }
 
-    /// Runs over the first `batch` pictures in the input.
+    /// The same for the preprocessing. If that does not work here, the CPU does it.
+    fn warm_up_pixels(&mut self) -> Result<(), DeviceError> {
+        let (width, height) = self.shape.input;
+        let picture = Picture::rgb(width, height, vec![0; self.shape.input_bytes()]);
+        let (Some(pixels), Ok(picture)) = (&mut self.pixels, picture) else { return Ok(()) };
+        pixels.take(&[&picture]);
+        let run = self.run(1);
+        if self.pixels.as_ref().is_some_and(Pixels::is_broken) { Ok(()) } else { run }
+    }
+
+    /// Runs over the first `batch` pictures in the input and those that were taken.
     ///
     /// # Errors
     /// A failed run. Nothing of it is under way any more.
     pub fn run(&mut self, batch: usize) -> Result<(), DeviceError> {
+        let run = self.run_all(batch);
+        if let Some(pixels) = &mut self.pixels {
+            pixels.forget();
+        }
+        run
+    }
+
+    fn run_all(&mut self, batch: usize) -> Result<(), DeviceError> {
         if batch == 0 || batch > self.shape.max_batch {
             let message =
                 format!("a batch of {batch} pictures, and the plan takes 1 to {}", self.shape.max_batch);
@@ -199,12 +189,10 @@ impl GpuLane {
     /// Runs `count` pictures from number `first` on.
     fn piece(&mut self, first: usize, count: usize) -> Result<(), DeviceError> {
         let Moments([begun, copied_in, ..]) = &self.moments;
-        let picture = self.shape.input_bytes();
-        let pictures = &self.input.as_slice()[first * picture..(first + count) * picture];
         begun.record(&self.stream)?;
-        // SAFETY: the input is pinned, and is borrowed by nobody until this has synchronised, or `settle` has.
-        unsafe { self.device_input.copy_in(pictures, &self.stream)? };
+        self.copy_in(first, count)?;
         copied_in.record(&self.stream)?;
+        let letterboxed = self.letterbox(first, count)?;
         let captured = self.compute(count)?;
         let Moments([.., computed, copied_out]) = &self.moments;
         computed.record(&self.stream)?;
@@ -214,11 +202,46 @@ impl GpuLane {
         unsafe { self.device_output.copy_out(rows, &self.stream)? };
         copied_out.record(&self.stream)?;
         self.stream.synchronize()?;
-        self.observe()?;
+        self.observe(letterboxed)?;
         if !captured {
             self.capture(count);
         }
         Ok(())
+    }
+
+    /// Enqueues the copies of the pictures that the CPU has letterboxed, and once a run of all that were taken.
+    fn copy_in(&self, first: usize, count: usize) -> Result<(), DeviceError> {
+        let taken = |place| self.pixels.as_ref().is_some_and(|pixels| pixels.has(place));
+        if let Some(pixels) = self.pixels.as_ref().filter(|_| first == 0) {
+            // SAFETY: nothing is taken until this has synchronised, or `settle` has.
+            unsafe { pixels.copy_in(&self.stream)? };
+        }
+        let picture = self.shape.input_bytes();
+        for (places, _) in runs(first..first + count, taken).into_iter().filter(|(_, taken)| !taken) {
+            let offset = (places.start - first) * picture;
+            let pictures = &self.input.as_slice()[places.start * picture..places.end * picture];
+            // SAFETY: the input is pinned, and is borrowed by nobody until this has synchronised, or `settle` has.
+            unsafe { self.device_input.copy_in(offset, pictures, &self.stream)? };
+        }
+        Ok(())
+    }
+
+    /// Enqueues the letterboxing of the pictures that were taken, and tells whether there are any.
+    fn letterbox(&mut self, first: usize, count: usize) -> Result<bool, DeviceError> {
+        let Self { pixels: Some(pixels), loaded, stream, .. } = self else { return Ok(false) };
+        let Some(kernel) = loaded.kernel() else { return Ok(false) };
+        let mut taken = runs(first..first + count, |place| pixels.has(place));
+        taken.retain(|(_, taken)| *taken);
+        for (places, _) in &taken {
+            let offset = (places.start - first) * self.shape.input_bytes();
+            let target = DeviceAddress(self.device_input.address().0 + offset as u64);
+            // SAFETY: the copy was enqueued with the first piece; the piece fits the input, which is this lane's.
+            unsafe { pixels.letterbox(kernel, places.clone(), target, stream)? };
+        }
+        if !taken.is_empty() {
+            pixels.letterboxed().record(stream)?;
+        }
+        Ok(!taken.is_empty())
     }
 
     /// Enqueues the network, and tells whether by a graph.
@@ -228,7 +251,7 @@ impl GpuLane {
             unsafe { graph.launch(&self.stream)? };
             return Ok(true);
         }
-        let context = &self.loaded.context;
+        let context = self.loaded.context();
         context.enter()?;
         context.check(self.execution.set_batch(count))?;
         // SAFETY: bound when it was opened, the batch is set, all of it is this lane's.
@@ -245,20 +268,25 @@ impl GpuLane {
         let (execution, handle) = (&mut self.execution, self.stream.handle());
         // SAFETY: as in `compute`; nothing of it is done before it is launched.
         let enqueue = || unsafe { execution.enqueue(handle) };
-        match Graph::capture(&self.loaded.context, &self.stream, enqueue) {
+        match Graph::capture(self.loaded.context(), &self.stream, enqueue) {
             Ok(graph) => self.graphs.captured[count - 1] = Some(graph),
             Err(error) => {
                 self.graphs.wanted = false;
-                let gpu = self.loaded.context.info().index;
+                let gpu = self.loaded.context().info().index;
                 tracing::warn!(gpu, batch = count, "no CUDA graph, the lane goes on without: {error}");
             }
         }
     }
 
-    fn observe(&self) -> Result<(), DeviceError> {
-        let moments = &self.moments.0;
-        for ((step, from), to) in RunStep::ALL.into_iter().zip(moments).zip(&moments[1..]) {
-            self.loaded.context.metrics().observe_step(step, to.since(from)?);
+    fn observe(&self, letterboxed: bool) -> Result<(), DeviceError> {
+        let Moments([begun, copied_in, computed, copied_out]) = &self.moments;
+        let letterboxed = self.pixels.as_ref().filter(|_| letterboxed).map(Pixels::letterboxed);
+        let mut steps = vec![(RunStep::CopyIn, begun, copied_in)];
+        steps.extend(letterboxed.map(|letterboxed| (RunStep::Preprocess, copied_in, letterboxed)));
+        steps.push((RunStep::Compute, letterboxed.unwrap_or(copied_in), computed));
+        steps.push((RunStep::CopyOut, computed, copied_out));
+        for (step, from, to) in steps {
+            self.loaded.context().metrics().observe_step(step, to.since(from)?);
         }
         Ok(())
     }
@@ -274,18 +302,18 @@ impl GpuLane {
     }
 
     fn quieten(&self, error: DeviceError) -> DeviceError {
-        if self.loaded.context.is_lost() {
+        if self.loaded.context().is_lost() {
             return error;
         }
         let Err(worse) = self.stream.synchronize() else { return error };
         // Nobody knows what is still under way: the memory must not be used or freed before the context ends.
-        self.loaded.context.lose(&worse);
+        self.loaded.context().lose(&worse);
         error.or_worse(worse)
     }
 
     /// An error as people want it: which GPU, what, and the cure.
     fn explain(&self, error: &DeviceError) -> EngineError {
-        let info = self.loaded.context.info();
+        let info = self.loaded.context().info();
         let (gpu, room) = (format!("GPU {} ({})", info.index, info.name), self.room.get());
         EngineError::Run(match error.kind {
             ErrorKind::OutOfMemory => format!(
@@ -302,6 +330,10 @@ impl GpuLane {
 }
 
 impl Lane for GpuLane {
+    fn take(&mut self, pictures: &[&Picture]) -> Vec<Option<Letterbox>> {
+        self.pixels.as_mut().map(|pixels| pixels.take(pictures)).unwrap_or_default()
+    }
+
     fn input(&mut self) -> &mut [u8] {
         self.input.as_mut_slice()
     }
@@ -316,7 +348,7 @@ impl Lane for GpuLane {
 impl Drop for GpuLane {
     fn drop(&mut self) {
         // Runs end before `run` returns, but a panic may have come between, or the context may be lost.
-        let context = &self.loaded.context;
+        let context = self.loaded.context();
         if let Err(error) = self.stream.synchronize() {
             context.lose(&error);
             self.stream.wait_anyway();

@@ -16,6 +16,8 @@ const STEP_BUCKETS: [f64; 16] = [
 pub enum RunStep {
     /// Pictures to the device.
     CopyIn,
+    /// Pictures to network input, where the GPU does that.
+    Preprocess,
     /// The network.
     Compute,
     /// Detections from the device.
@@ -24,11 +26,12 @@ pub enum RunStep {
 
 impl RunStep {
     /// In their order.
-    pub const ALL: [Self; 3] = [Self::CopyIn, Self::Compute, Self::CopyOut];
+    pub const ALL: [Self; 4] = [Self::CopyIn, Self::Preprocess, Self::Compute, Self::CopyOut];
 
     fn as_str(self) -> &'static str {
         match self {
             Self::CopyIn => "copy_in",
+            Self::Preprocess => "preprocess",
             Self::Compute => "compute",
             Self::CopyOut => "copy_out",
         }

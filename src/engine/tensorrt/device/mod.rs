@@ -1,10 +1,10 @@
 //! The engine that runs a plan on GPUs, over a [`Device`] that is CUDA's driver or, in tests, a fake one.
 //!
-//! From the bottom up: [`api`] is what is needed of CUDA and of TensorRT, call by call; [`cuda`] is CUDA's driver
-//! behind it; [`context`] keeps a device's context for as long as someone works in it and throws it away when it is
-//! lost; [`owned`] gives handles an owner; [`lane`] runs batches on one stream; [`engine`] spreads lanes over
-//! devices. Beside them: [`startup`] says why a machine cannot do all this, [`watch`] reads memory and utilisation,
-//! [`metrics`] counts.
+//! From the bottom up: [`api`] is what is needed of CUDA, [`network`] of TensorRT, call by call; [`cuda`] is CUDA's
+//! driver behind it; [`context`] keeps a device's context for as long as someone works in it and throws it away when it
+//! is lost; [`owned`] gives handles an owner; [`loaded`] is a model in a context; [`pixels`] holds decoded pictures for
+//! the preprocessing there; [`lane`] runs batches on one stream; [`engine`] spreads lanes over devices. Beside them:
+//! [`startup`] says why a machine cannot do all this, [`watch`] reads memory and utilisation, [`metrics`] counts.
 //!
 //! # How copies and compute overlap
 //! A lane does one batch after the other: copy in, compute, copy out, wait. Two lanes on a device have two streams
@@ -24,9 +24,12 @@ pub mod error;
 #[doc(hidden)]
 pub mod fake;
 pub mod lane;
+pub mod loaded;
 pub mod metrics;
+pub mod network;
 pub mod nvml;
 pub mod owned;
+pub mod pixels;
 pub mod startup;
 #[cfg(test)]
 mod tests;

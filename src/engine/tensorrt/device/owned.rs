@@ -8,7 +8,9 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use super::api::{DeviceAddress, EventHandle, GraphHandle, StreamHandle};
+use super::super::preprocess::Batch;
+use super::super::preprocess::nvrtc::Image;
+use super::api::{DeviceAddress, EventHandle, GraphHandle, KernelHandle, StreamHandle};
 use super::context::Retained;
 use super::error::DeviceError;
 
@@ -159,6 +161,43 @@ impl Drop for Graph {
     }
 }
 
+/// The preprocessing's kernel.
+pub struct Kernel {
+    handle: KernelHandle,
+    context: Arc<Retained>,
+}
+
+impl Kernel {
+    /// Loads it.
+    ///
+    /// # Errors
+    /// It was compiled for another GPU, or there is too little memory.
+    pub fn load(context: &Arc<Retained>, image: &Image) -> Result<Self> {
+        let handle = context.check(context.enter()?.load_kernel(image))?;
+        Ok(Self { handle, context: Arc::clone(context) })
+    }
+
+    /// Enqueues the letterboxing of `count` pictures.
+    ///
+    /// # Errors
+    /// A spoiled context, or an earlier call's failure.
+    ///
+    /// # Safety
+    /// See [`Device::letterbox`](super::api::Device::letterbox); kernel and stream are seen to.
+    pub unsafe fn letterbox(&self, batch: &Batch, count: usize, stream: &Stream) -> Result<()> {
+        let device = self.context.enter()?;
+        // SAFETY: the kernel and the stream are alive; the caller sees to the batch.
+        self.context.check(unsafe { device.letterbox(self.handle, batch, count, stream.handle) })
+    }
+}
+
+impl Drop for Kernel {
+    fn drop(&mut self) {
+        // SAFETY: it is this one's own, and whoever drops it has waited for its launches.
+        self.context.dispose(|device| unsafe { device.unload_kernel(self.handle) });
+    }
+}
+
 /// Memory on the device.
 pub struct DeviceMemory {
     address: DeviceAddress,
@@ -181,21 +220,23 @@ impl DeviceMemory {
         self.address
     }
 
-    /// Enqueues a copy of `from`, which becomes the start of it.
+    /// Enqueues a copy of `from`, which goes `offset` bytes behind its start.
     ///
     /// # Errors
     /// A spoiled context.
     ///
     /// # Panics
-    /// `from` is larger.
+    /// `from` reaches beyond its end.
     ///
     /// # Safety
     /// `from` is [`Pinned`], and stays as it is, and nobody else uses this memory, until the stream is synchronised.
-    pub unsafe fn copy_in(&self, from: &[u8], stream: &Stream) -> Result<()> {
-        assert!(from.len() <= self.bytes, "{} bytes into {}", from.len(), self.bytes);
+    pub unsafe fn copy_in(&self, offset: usize, from: &[u8], stream: &Stream) -> Result<()> {
+        let end = offset + from.len();
+        assert!(end <= self.bytes, "{} bytes at {offset} into {}", from.len(), self.bytes);
+        let to = DeviceAddress(self.address.0 + offset as u64);
         let device = self.context.enter()?;
         // SAFETY: the size was checked; the caller sees to the rest.
-        self.context.check(unsafe { device.copy_in(self.address, from.as_ptr(), from.len(), stream.handle) })
+        self.context.check(unsafe { device.copy_in(to, from.as_ptr(), from.len(), stream.handle) })
     }
 
     /// Enqueues a copy of its start to `to`.

@@ -84,8 +84,6 @@ impl std::error::Error for Unavailable {}
 pub trait Steps {
     /// A loaded library.
     type Library;
-    /// What is ready to be run.
-    type Plan;
 
     /// Finds the driver.
     ///
@@ -99,47 +97,23 @@ pub trait Steps {
     /// What the driver says instead.
     fn devices(&mut self) -> Result<Vec<DeviceInfo>, Trouble>;
 
-    /// Loads TensorRT.
+    /// Loads TensorRT and looks at its version.
     ///
     /// # Errors
-    /// What is wrong with it.
-    fn library(&mut self, devices: &[DeviceInfo]) -> Result<Self::Library, Trouble>;
-
-    /// Looks at its version.
-    ///
-    /// # Errors
-    /// It is not one this server knows.
-    fn version(&mut self, library: &Self::Library) -> Result<(), Trouble>;
-
-    /// Finds or makes the plan.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    fn plan(&mut self, library: &Self::Library, devices: &[DeviceInfo]) -> Result<Self::Plan, Trouble>;
+    /// Which of the two failed, and what helps.
+    fn library(&mut self, devices: &[DeviceInfo]) -> Result<Self::Library, Unavailable>;
 }
 
-/// What is there when every step went well.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ready<L, P> {
-    /// At least one.
-    pub devices: Vec<DeviceInfo>,
-    /// TensorRT.
-    pub library: L,
-    /// What to run.
-    pub plan: P,
-}
-
-/// Takes the steps in their order, up to the first that fails.
+/// Takes the steps in their order, up to the first that fails; gives the devices, one at least, and the library. What is
+/// left is each model's own: its plan.
 ///
 /// # Errors
-/// Which that is, and what helps.
-pub fn start_up<S: Steps>(steps: &mut S) -> Result<Ready<S::Library, S::Plan>, Unavailable> {
+/// Which step failed, and what helps.
+pub fn start_up<S: Steps>(steps: &mut S) -> Result<(Vec<DeviceInfo>, S::Library), Unavailable> {
     steps.driver().map_err(|trouble| trouble.at(Step::Driver))?;
     let devices = steps.devices().and_then(some_device).map_err(|trouble| trouble.at(Step::Device))?;
-    let library = steps.library(&devices).map_err(|trouble| trouble.at(Step::Library))?;
-    steps.version(&library).map_err(|trouble| trouble.at(Step::Version))?;
-    let plan = steps.plan(&library, &devices).map_err(|trouble| trouble.at(Step::Plan))?;
-    Ok(Ready { devices, library, plan })
+    let library = steps.library(&devices)?;
+    Ok((devices, library))
 }
 
 fn some_device(devices: Vec<DeviceInfo>) -> Result<Vec<DeviceInfo>, Trouble> {
@@ -195,14 +169,6 @@ pub fn devices(driver: &Driver) -> Result<Vec<DeviceInfo>, Trouble> {
     })
 }
 
-/// As [`devices`], and that there are none is trouble too.
-///
-/// # Errors
-/// See [`devices`].
-pub fn some_devices(driver: &Driver) -> Result<Vec<DeviceInfo>, Trouble> {
-    devices(driver).and_then(some_device)
-}
-
 /// One of the devices, to be worked on.
 ///
 /// # Errors
@@ -250,7 +216,6 @@ mod tests {
 
     impl Steps for Scripted {
         type Library = &'static str;
-        type Plan = u8;
 
         fn driver(&mut self) -> Result<(), Trouble> {
             self.take(Step::Driver)
@@ -261,26 +226,22 @@ mod tests {
             Ok((0..self.devices).map(|index| FakeGpu::new(index, 1).info().clone()).collect())
         }
 
-        fn library(&mut self, _: &[DeviceInfo]) -> Result<&'static str, Trouble> {
-            self.take(Step::Library).map(|()| "library")
-        }
-
-        fn version(&mut self, _: &&'static str) -> Result<(), Trouble> {
-            self.take(Step::Version)
-        }
-
-        fn plan(&mut self, _: &&'static str, _: &[DeviceInfo]) -> Result<u8, Trouble> {
-            self.take(Step::Plan).map(|()| 7)
+        fn library(&mut self, _: &[DeviceInfo]) -> Result<&'static str, Unavailable> {
+            self.take(Step::Library).map_err(|trouble| trouble.at(Step::Library))?;
+            self.take(Step::Version).map_err(|trouble| trouble.at(Step::Version))?;
+            Ok("library")
         }
     }
 
+    const TAKEN: [Step; 4] = [Step::Driver, Step::Device, Step::Library, Step::Version];
+
     #[test]
     fn the_first_step_that_fails_is_told_and_no_later_one_taken() {
-        for (index, step) in Step::ALL.into_iter().enumerate() {
+        for (index, step) in TAKEN.into_iter().enumerate() {
             let mut steps = Scripted { fails: Some(step), taken: vec![], devices: 1 };
             let error = start_up(&mut steps).unwrap_err();
             assert_eq!(error.step, step);
-            assert_eq!(steps.taken, Step::ALL[..=index]);
+            assert_eq!(steps.taken, TAKEN[..=index]);
             let step = step.as_str();
             let words = format!("TensorRT cannot be used ({step}): the {step} is bad. Mend it");
             assert_eq!(error.to_string(), words);
@@ -290,10 +251,10 @@ mod tests {
     #[test]
     fn with_all_well_everything_is_handed_out() {
         let mut steps = Scripted { fails: None, taken: vec![], devices: 2 };
-        let ready = start_up(&mut steps).unwrap();
-        assert_eq!((ready.devices.len(), ready.library, ready.plan), (2, "library", 7));
-        assert_eq!(ready.devices[1].capability, Capability { major: 8, minor: 9 });
-        assert_eq!(steps.taken, Step::ALL);
+        let (devices, library) = start_up(&mut steps).unwrap();
+        assert_eq!((devices.len(), library), (2, "library"));
+        assert_eq!(devices[1].capability, Capability { major: 8, minor: 9 });
+        assert_eq!(steps.taken, TAKEN);
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! What the kernel is told about pictures: structures of `kernel.cu`, byte for byte, and how they are filled.
 
+#![allow(unsafe_code)]
+
 #[cfg(test)]
 use std::mem::offset_of;
 
 use super::KernelError;
 use crate::engine::preprocess::Letterbox;
-use crate::frame::{ColorMatrix, Colorimetry, PixelFormat};
+use crate::frame::{ColorMatrix, Colorimetry, Picture, PixelFormat};
 
 /// The longest side, of pictures and of the network's input, for which the kernel's 32-bit arithmetic is exact.
 pub const MAX_SIDE: u32 = 32_767;
@@ -30,6 +32,36 @@ pub struct Descriptor {
     green_u: i32,
     green_v: i32,
     blue_u: i32,
+}
+
+impl Descriptor {
+    /// As it lies in memory.
+    pub fn as_bytes(&self) -> &[u8; size_of::<Self>()] {
+        // SAFETY: of the same size, and numbers without gaps: three of 8 bytes and fourteen of 4 make 80.
+        unsafe { &*(&raw const *self).cast() }
+    }
+
+    /// The same with the planes elsewhere.
+    pub(in crate::engine::tensorrt) fn moved(self, planes: [u64; 3]) -> Self {
+        Self { planes, ..self }
+    }
+
+    /// One out of memory of whatever alignment.
+    pub(in crate::engine::tensorrt) fn from_bytes(bytes: &[u8; size_of::<Self>()]) -> Self {
+        // SAFETY: of the same size, and any bytes make numbers.
+        unsafe { (&raw const *bytes).cast::<Self>().read_unaligned() }
+    }
+
+    /// Where each plane in use is, and how many bytes of it are read at most; none for what is no description.
+    pub(in crate::engine::tensorrt) fn reads(&self) -> Option<Vec<(u64, usize)>> {
+        let known = [PixelFormat::I420, PixelFormat::Nv12, PixelFormat::Rgb];
+        let format = known.get(self.format as usize).filter(|_| self.width > 0 && self.height > 0)?;
+        let sizes = format.plane_sizes((self.width, self.height)).into_iter().enumerate();
+        let plane = |(index, (row, rows)): (usize, (usize, usize))| {
+            (self.planes[index], self.strides[index] as usize * (rows - 1) + row)
+        };
+        Some(sizes.map(plane).collect())
+    }
 }
 
 /// What one launch works on. `Batch` in `kernel.cu`, passed by value.
@@ -90,6 +122,31 @@ pub struct DevicePicture {
 }
 
 impl DevicePicture {
+    /// What is to be said of `picture` for a network input of (width, height), with no addresses yet, and the bytes
+    /// of its planes, each as many as rows and stride ask for. Planes may be others each time they are asked for, so
+    /// these very bytes are what the kernel must get.
+    ///
+    /// # Errors
+    /// As [`DevicePicture::describe`], or a plane that is shorter than it must be.
+    pub fn read(picture: &Picture, input: (u32, u32)) -> Result<(Self, Vec<&[u8]>), KernelError> {
+        let device = Self {
+            format: picture.format,
+            size: (picture.width, picture.height),
+            planes: [0; 3],
+            strides: picture.strides,
+            colorimetry: picture.colorimetry,
+        };
+        // Says what is wrong with sizes and strides before anything is computed from them.
+        device.describe(input)?;
+        let planes = picture.plane_sizes().into_iter().enumerate().map(|(index, (row_bytes, rows))| {
+            let (bytes, stride) = (picture.plane(index), picture.strides[index]);
+            let short =
+                || device.error(format!("plane {index} has {} bytes with stride {stride}", bytes.len()));
+            bytes.get(..stride * (rows - 1) + row_bytes).ok_or_else(short)
+        });
+        Ok((device, planes.collect::<Result<_, _>>()?))
+    }
+
     /// The kernel's description of the picture for a network input of (width, height), and how it lies there.
     ///
     /// # Errors

@@ -28,42 +28,42 @@ pub fn letterbox(
     input: (u32, u32),
     target: &mut [u8],
 ) -> Result<Vec<Letterbox>, KernelError> {
-    let size = input.0 as usize * input.1 as usize * 3;
-    assert_eq!(target.len(), pictures.len() * size, "{} pictures of {}x{}", pictures.len(), input.0, input.1);
     let described: Result<Vec<_>, _> = pictures.iter().map(|picture| describe(picture, input)).collect();
     let (descriptors, fits): (Vec<Descriptor>, Vec<Letterbox>) = described?.into_iter().unzip();
+    // SAFETY: `describe` has checked every plane against its description, and the planes are borrowed as long as
+    // `pictures` is.
+    unsafe { launch(&descriptors, input, target) };
+    Ok(fits)
+}
+
+/// What a launch over these descriptions does.
+///
+/// # Safety
+/// The planes are where the descriptions say, as many rows of as many bytes as they say.
+///
+/// # Panics
+/// `target` of another length.
+pub(in crate::engine::tensorrt) unsafe fn launch(
+    descriptors: &[Descriptor],
+    input: (u32, u32),
+    target: &mut [u8],
+) {
+    let (size, count) = (input.0 as usize * input.1 as usize * 3, descriptors.len());
+    assert_eq!(target.len(), count * size, "{count} pictures of {}x{}", input.0, input.1);
     let batch = Batch {
         pictures: descriptors.as_ptr() as u64,
         target: target.as_mut_ptr() as u64,
         width: input.0,
         height: input.1,
     };
-    // SAFETY: `describe` has checked every plane against its description, the planes are borrowed as long as
-    // `pictures` is, and `target` holds as many bytes as the batch describes.
-    unsafe { centerx_letterbox_host(&raw const batch, descriptors.len() as u32) };
-    Ok(fits)
+    // SAFETY: `target` holds as many bytes as the batch describes; the caller vouches for the planes.
+    unsafe { centerx_letterbox_host(&raw const batch, count as u32) };
 }
 
-/// The description of a picture in host memory. Planes may say something else each time they are asked, so their
-/// lengths are checked here, on the very bytes that the kernel gets.
+/// The description of a picture in host memory.
 fn describe(picture: &Picture, input: (u32, u32)) -> Result<(Descriptor, Letterbox), KernelError> {
-    let mut device = DevicePicture {
-        format: picture.format,
-        size: (picture.width, picture.height),
-        planes: [0; 3],
-        strides: picture.strides,
-        colorimetry: picture.colorimetry,
-    };
-    // Says what is wrong with sizes and strides before anything is computed from them.
-    device.describe(input)?;
-    for (index, (row_bytes, rows)) in picture.plane_sizes().into_iter().enumerate() {
-        let (bytes, stride) = (picture.plane(index), picture.strides[index]);
-        if bytes.len() < stride * (rows - 1) + row_bytes {
-            let cause = format!("plane {index} has {} bytes with stride {stride}", bytes.len());
-            return Err(KernelError::Picture { picture: format!("{picture:?}"), cause });
-        }
-        device.planes[index] = bytes.as_ptr() as u64;
-    }
+    let (mut device, planes) = DevicePicture::read(picture, input)?;
+    device.planes.iter_mut().zip(planes).for_each(|(address, plane)| *address = plane.as_ptr() as u64);
     device.describe(input)
 }
 

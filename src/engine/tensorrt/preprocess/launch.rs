@@ -31,6 +31,15 @@ pub struct Kernel {
     function: sys::CUfunction,
 }
 
+/// A [`Kernel`]'s handles, as numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RawKernel {
+    /// Of the module, which is what is unloaded.
+    pub module: usize,
+    /// Of the function in it, which is what is launched.
+    pub function: usize,
+}
+
 // SAFETY: handles of the driver, which takes them in any thread that the context is current in.
 unsafe impl Send for Kernel {}
 
@@ -49,7 +58,7 @@ impl Kernel {
             return Err(KernelError::NoDriver);
         }
         // SAFETY: a whole ELF file or text with a zero at its end, as the caller says.
-        let module = unsafe { result::module::load_data(image.bytes.as_ptr().cast()) };
+        let module = unsafe { result::module::load_data(image.bytes().as_ptr().cast()) };
         let module = module.map_err(|error| failed("load", &error))?;
         // SAFETY: the module has just been loaded.
         match unsafe { result::module::get_function(module, NAME.into()) } {
@@ -85,6 +94,20 @@ impl Kernel {
         .map_err(|error| failed("launch", &error))
     }
 
+    /// The driver's handles of it.
+    pub fn into_raw(self) -> RawKernel {
+        RawKernel { module: self.module.expose_provenance(), function: self.function.expose_provenance() }
+    }
+
+    /// A kernel out of its handles.
+    ///
+    /// # Safety
+    /// They came from [`Kernel::into_raw`], and the kernel was not unloaded since.
+    pub unsafe fn from_raw(raw: RawKernel) -> Self {
+        let module = std::ptr::with_exposed_provenance_mut(raw.module);
+        Self { module, function: std::ptr::with_exposed_provenance_mut(raw.function) }
+    }
+
     /// Takes the kernel out of its context.
     ///
     /// # Errors
@@ -105,7 +128,7 @@ fn grid(batch: &Batch, count: u32) -> Option<(u32, u32, u32)> {
 }
 
 fn failed(step: &'static str, error: &result::DriverError) -> KernelError {
-    KernelError::Driver { step, cause: error.to_string() }
+    KernelError::Driver { step, code: error.0 as u32, cause: error.to_string() }
 }
 
 #[cfg(test)]
@@ -114,7 +137,6 @@ mod tests {
     use std::process::Command;
     use std::ptr::null_mut;
 
-    use super::super::nvrtc::ImageKind;
     use super::super::{Descriptor, DevicePicture, MAX_SIDE};
     use super::*;
     use crate::frame::{Colorimetry, PixelFormat};
@@ -140,10 +162,6 @@ mod tests {
     fn the_largest_grid_is_one_that_cuda_takes() {
         let (_, y, z) = grid(&batch(MAX_SIDE, MAX_SIDE), MAX_PICTURES).unwrap();
         assert!(y <= 65_535 && z <= 65_535 && BLOCK.0 * BLOCK.1 <= 1024);
-    }
-
-    fn image(bytes: &[u8]) -> Image {
-        Image { bytes: [bytes, b"\0"].concat(), kind: ImageKind::Cubin, target: "sm_89".into() }
     }
 
     /// The name of the test below that runs in a process of its own.
@@ -181,13 +199,15 @@ mod tests {
 
     fn in_child() {
         // SAFETY: the fake driver takes anything for a context, and refuses what is no image.
-        let refusal = unsafe { Kernel::load(&image(b"nothing")) }.unwrap_err().to_string();
+        let refusal = unsafe { Kernel::load(&Image::fake(b"nothing")) }.unwrap_err().to_string();
         assert!(refusal.contains("cannot load") && refusal.contains("not an image"), "{refusal}");
         // SAFETY: as above; of this image the fake driver says that the kernel is not in it.
-        let refusal = unsafe { Kernel::load(&image(b"\x7fELF without")) }.unwrap_err().to_string();
+        let refusal = unsafe { Kernel::load(&Image::fake(b"\x7fELF without")) }.unwrap_err().to_string();
         assert!(refusal.contains("cannot find") && refusal.contains("not found"), "{refusal}");
         // SAFETY: as above.
-        let kernel = unsafe { Kernel::load(&image(b"\x7fELF with centerx_letterbox")) }.unwrap();
+        let kernel = unsafe { Kernel::load(&Image::fake(b"\x7fELF with centerx_letterbox")) }.unwrap();
+        // SAFETY: its own handles, of which nothing else is made.
+        let kernel = unsafe { Kernel::from_raw(kernel.into_raw()) };
         launch_two_pictures(&kernel);
         // SAFETY: as above; the launch has ended.
         unsafe { kernel.unload() }.unwrap();

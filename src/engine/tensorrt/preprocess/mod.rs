@@ -18,6 +18,9 @@ pub mod nvrtc;
 
 use std::ffi::CStr;
 
+use self::nvrtc::Image;
+use super::Capability;
+use crate::engine::gpu::Preprocess;
 pub use descriptor::{Batch, Descriptor, DevicePicture, MAX_SIDE};
 
 /// The kernel's source text.
@@ -26,6 +29,28 @@ pub const SOURCE: &CStr = match CStr::from_bytes_with_nul(concat!(include_str!("
     Ok(source) => source,
     Err(_) => panic!("kernel.cu holds a zero byte"),
 };
+
+/// Compiles the kernel for a GPU of this compute capability, with the NVRTC that is installed.
+///
+/// # Errors
+/// There is none, or it makes no code for such a GPU.
+pub fn compile(capability: Capability) -> Result<Image, KernelError> {
+    nvrtc::Nvrtc::from_environment()?.compile((capability.major, capability.minor))
+}
+
+/// The kernel that `compile` makes, where the GPU is to preprocess. None where the CPU is to, or has to because there is
+/// no kernel, which is said.
+pub fn choose(wanted: Preprocess, compile: impl FnOnce() -> Result<Image, KernelError>) -> Option<Image> {
+    if wanted == Preprocess::Cpu {
+        return None;
+    }
+    let made = compile();
+    match &made {
+        Ok(image) => tracing::info!(target_gpu = image.target(), "pictures are preprocessed on the GPU"),
+        Err(error) => tracing::warn!("pictures are preprocessed on the CPU: {error}"),
+    }
+    made.ok()
+}
 
 /// Why pictures cannot be preprocessed on the GPU.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +108,27 @@ pub enum KernelError {
     Driver {
         /// What was tried: load, find, launch, unload.
         step: &'static str,
+        /// The driver's number of what went wrong (`CUresult`).
+        code: u32,
         /// What the driver said.
         cause: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_compiled_unless_the_gpu_is_wanted() {
+        assert_eq!(choose(Preprocess::Cpu, || panic!("compiled")), None);
+        let image = Image::fake(b"kernel");
+        assert_eq!(choose(Preprocess::Gpu, || Ok(image.clone())), Some(image));
+    }
+
+    #[test]
+    fn without_a_compiler_the_cpu_preprocesses() {
+        let missing = || Err(KernelError::Library { cause: "there is no libnvrtc.so.12".into() });
+        assert_eq!(choose(Preprocess::Gpu, missing), None);
+    }
 }

@@ -115,12 +115,32 @@ impl Functions {
 /// The kernel, compiled.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Image {
+    bytes: Vec<u8>,
+    kind: ImageKind,
+    target: String,
+}
+
+impl Image {
     /// What the driver loads: an ELF file, or text that ends with a zero byte.
-    pub bytes: Vec<u8>,
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Which of the two.
-    pub kind: ImageKind,
+    pub fn kind(&self) -> ImageKind {
+        self.kind
+    }
+
     /// What it was made for, such as `sm_89`.
-    pub target: String,
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// One that only a fake driver takes.
+    #[cfg(test)]
+    pub(in crate::engine::tensorrt) fn fake(bytes: &[u8]) -> Self {
+        Self { bytes: [bytes, b"\0"].concat(), kind: ImageKind::Cubin, target: "sm_89".into() }
+    }
 }
 
 /// What kind of code an [`Image`] is.

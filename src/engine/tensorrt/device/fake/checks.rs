@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 
+use super::super::super::preprocess::Descriptor;
 use super::{Call, Costs, DeviceError, ErrorKind, Op, State, error};
 
 thread_local! {
@@ -45,6 +46,11 @@ impl Op {
                 device(*input, picture.0 * batch, false),
                 device(*output, picture.1 * size_of::<f32>() * batch, true),
             ],
+            // The planes are copied in one block with the descriptors, before it and on the same stream.
+            Self::Letterbox { batch, count, .. } => vec![
+                device(batch.pictures, count * size_of::<Descriptor>(), false),
+                device(batch.target, count * batch.width as usize * batch.height as usize * 3, true),
+            ],
             Self::Graph { ops, .. } => ops.iter().flat_map(Self::touches).collect(),
             Self::Record { .. } => Vec::new(),
         }
@@ -63,7 +69,7 @@ impl Op {
     fn engine(&self) -> Option<usize> {
         match self {
             Self::CopyIn { .. } => Some(0),
-            Self::Run { .. } | Self::Graph { .. } => Some(1),
+            Self::Letterbox { .. } | Self::Run { .. } | Self::Graph { .. } => Some(1),
             Self::CopyOut { .. } => Some(2),
             Self::Record { .. } => None,
         }
@@ -72,6 +78,7 @@ impl Op {
     fn cost(&self, costs: Costs) -> u64 {
         match self {
             Self::CopyIn { .. } | Self::CopyOut { .. } => costs.copy,
+            Self::Letterbox { .. } => costs.letterbox,
             Self::Run { .. } => costs.run,
             Self::Graph { ops, .. } => ops.iter().map(|op| op.cost(costs)).sum(),
             Self::Record { .. } => 0,
@@ -130,6 +137,7 @@ impl State {
             ("streams", self.streams.len()),
             ("events", self.events.len()),
             ("graphs", self.graphs.len()),
+            ("kernels", self.kernels.len()),
             ("device blocks", self.device.len()),
             ("host blocks", self.host.len()),
             ("weights", self.sources.len()),

@@ -4,8 +4,10 @@
 
 use std::ptr::NonNull;
 
+use super::super::super::preprocess::Batch;
+use super::super::super::preprocess::nvrtc::Image;
 use super::super::api::{
-    Device, DeviceAddress, DeviceInfo, EventHandle, GraphHandle, MemoryInfo, StreamHandle,
+    Device, DeviceAddress, DeviceInfo, EventHandle, GraphHandle, KernelHandle, MemoryInfo, StreamHandle,
 };
 use super::super::error::{DeviceError, ErrorKind};
 use super::checks::set_current;
@@ -26,6 +28,7 @@ impl State {
         self.streams.clear();
         self.events.clear();
         self.graphs.clear();
+        self.kernels.clear();
         self.device.clear();
         self.host.clear();
         self.used = 0;
@@ -37,15 +40,15 @@ impl State {
             Op::CopyIn { to, from, bytes } => {
                 // SAFETY: host blocks stay while the state knows them, which was checked when this was enqueued.
                 let from = unsafe { std::slice::from_raw_parts(from as *const u8, bytes) };
-                if let Some(to) = self.device.get_mut(&to) {
-                    to[..bytes].copy_from_slice(from);
+                if let Some(to) = self.block(to, bytes) {
+                    to.copy_from_slice(from);
                 }
             }
             Op::CopyOut { to, from, bytes } => {
                 // SAFETY: as above.
                 let to = unsafe { std::slice::from_raw_parts_mut(to as *mut u8, bytes) };
-                if let Some(from) = self.device.get(&from) {
-                    to.copy_from_slice(&from[..bytes]);
+                if let Some(from) = self.block(from, bytes) {
+                    to.copy_from_slice(from);
                 }
             }
             Op::Run { batch, input, output, picture, network, .. } => {
@@ -63,6 +66,7 @@ impl State {
                         .for_each(|(to, v)| *to = v.to_ne_bytes());
                 }
             }
+            Op::Letterbox { batch, count, .. } => self.letterbox(&batch, count),
             Op::Graph { ops, .. } => ops.into_iter().for_each(|op| self.perform(op)),
             Op::Record { event, at } => drop(self.events.insert(event, Some(at))),
         }
@@ -322,6 +326,41 @@ impl Device for FakeGpu {
         let pending = state.is_pending(|op| matches!(op, Op::Graph { graph: due, .. } if *due == graph.0));
         let there = state.graphs.remove(&graph.0).is_some();
         state.insist(there && !pending, || "a graph is destroyed that is under way or not there".into());
+        Ok(())
+    }
+
+    fn load_kernel(&self, image: &Image) -> Result<KernelHandle> {
+        let mut state = self.inside(Call::LoadKernel)?;
+        state.insist_no_capture(Call::LoadKernel);
+        state.insist(!image.bytes().is_empty(), || "a kernel is loaded out of nothing".into());
+        let handle = state.handle();
+        state.kernels.insert(handle);
+        Ok(KernelHandle { module: handle, function: handle })
+    }
+
+    unsafe fn unload_kernel(&self, kernel: KernelHandle) -> Result<()> {
+        let mut state = self.inside(Call::UnloadKernel)?;
+        let pending =
+            state.is_pending(|op| matches!(op, Op::Letterbox { kernel: due, .. } if *due == kernel.module));
+        let there = state.kernels.remove(&kernel.module);
+        state.insist(there && !pending, || "a kernel is unloaded that is under way or not there".into());
+        Ok(())
+    }
+
+    unsafe fn letterbox(
+        &self,
+        kernel: KernelHandle,
+        batch: &Batch,
+        count: usize,
+        stream: StreamHandle,
+    ) -> Result<()> {
+        let mut state = self.inside(Call::Letterbox)?;
+        state.insist_no_capture(Call::Letterbox);
+        let there = state.kernels.contains(&kernel.function);
+        state.insist(there, || "a kernel is launched that is not there".into());
+        state.insist(count > 0, || "a kernel is launched for nothing".into());
+        let op = Op::Letterbox { kernel: kernel.module, batch: *batch, count };
+        state.enqueue(Call::Letterbox, stream.0, op);
         Ok(())
     }
 }

@@ -7,15 +7,17 @@
 
 #![allow(unsafe_code)]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
 
+use super::super::preprocess::Batch;
 use super::api::{Capability, Device, DeviceInfo};
 use super::error::{DeviceError, ErrorKind};
 
 mod checks;
 mod device;
+mod kernel;
 mod plan;
 
 pub use plan::FakePlan;
@@ -52,6 +54,9 @@ pub enum Call {
     EndCapture,
     Launch,
     DestroyGraph,
+    LoadKernel,
+    UnloadKernel,
+    Letterbox,
     Load,
     OpenExecution,
     Bind,
@@ -61,7 +66,7 @@ pub enum Call {
 
 impl Call {
     /// Those that may fail on a healthy device, for tests that pick one.
-    pub const FALLIBLE: [Self; 18] = [
+    pub const FALLIBLE: [Self; 20] = [
         Self::Retain,
         Self::CreateStream,
         Self::Synchronize,
@@ -75,6 +80,8 @@ impl Call {
         Self::BeginCapture,
         Self::EndCapture,
         Self::Launch,
+        Self::LoadKernel,
+        Self::Letterbox,
         Self::Load,
         Self::OpenExecution,
         Self::Bind,
@@ -90,6 +97,8 @@ pub struct Costs {
     pub copy: u64,
     /// A run, whatever the batch.
     pub run: u64,
+    /// A launch of the preprocessing, each.
+    pub letterbox: u64,
 }
 
 /// A scripted GPU. Clones are the same.
@@ -112,6 +121,7 @@ struct State {
     streams: HashMap<usize, FakeStream>,
     events: HashMap<usize, Option<u64>>,
     graphs: HashMap<usize, Vec<Op>>,
+    kernels: HashSet<usize>,
     device: BTreeMap<u64, Vec<u8>>,
     host: BTreeMap<usize, HostBlock>,
     sources: HashMap<usize, u64>,
@@ -167,6 +177,7 @@ enum Op {
     CopyIn { to: u64, from: usize, bytes: usize },
     CopyOut { to: usize, from: u64, bytes: usize },
     Run { execution: usize, batch: usize, input: u64, output: u64, picture: (usize, usize), network: Network },
+    Letterbox { kernel: usize, batch: Batch, count: usize },
     Graph { graph: usize, ops: Vec<Op> },
     Record { event: usize, at: u64 },
 }
@@ -184,6 +195,7 @@ impl FakeGpu {
             streams: HashMap::new(),
             events: HashMap::new(),
             graphs: HashMap::new(),
+            kernels: HashSet::new(),
             device: BTreeMap::new(),
             host: BTreeMap::new(),
             sources: HashMap::new(),
@@ -191,7 +203,7 @@ impl FakeGpu {
             calls: HashMap::new(),
             failures: Vec::new(),
             misuse: Vec::new(),
-            costs: Costs { copy: 1_000_000, run: 2_000_000 },
+            costs: Costs { copy: 1_000_000, run: 2_000_000, letterbox: 500_000 },
             free_at: [0; 3],
             busy: 0,
         };

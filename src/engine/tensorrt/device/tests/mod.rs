@@ -8,11 +8,13 @@ use prometheus::proto::MetricFamily;
 use super::fake::{FakeGpu, FakePlan};
 use super::{Gpu, Metrics, PlanShape, Setup, TensorRtEngine};
 use crate::engine::check::Promise;
+use crate::engine::tensorrt::preprocess::nvrtc::Image;
 use crate::engine::{Engine, EngineError, Lane};
 
 mod batches;
 mod devices;
 mod memory;
+mod pixels;
 mod posts;
 mod sequences;
 mod sticky;
@@ -26,6 +28,11 @@ const PLENTY: u64 = 1 << 30;
 fn network(input: &[u8], output: &mut [f32]) {
     let (x, y) = (f32::from(input[0]), f32::from(input[input.len() - 1]));
     output.copy_from_slice(&[x, y, x + 1.0, y + 1.0, 0.5, 1.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0]);
+}
+
+/// The preprocessing, as far as a fake GPU wants to know it.
+fn kernel() -> Option<Arc<Image>> {
+    Some(Arc::new(Image::fake(b"kernel")))
 }
 
 fn plan() -> FakePlan {

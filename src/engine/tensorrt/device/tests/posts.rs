@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::super::ErrorKind;
 use super::super::fake::{Call, FakeGpu};
-use super::{Bench, shared};
+use super::{Bench, PLENTY, Setup, kernel, plan, shared};
 use crate::detection::Detection;
 use crate::engine::lane::{Job, LaneModel};
 use crate::engine::post::{Equipment, Post, Work};
@@ -155,13 +155,19 @@ impl Yard {
 
 #[test]
 fn every_picture_is_answered_once_by_two_lanes() {
-    let mut yard = Yard::new(Bench::new(1));
-    let outcomes = yard.look((0..200).map(|round| 1 + round % 8));
-    assert!(outcomes.iter().all(|(_, found)| *found == Ok(1)));
-    let tasks: HashSet<_> = outcomes.iter().map(|(task, _)| *task).collect();
-    assert_eq!((tasks.len(), outcomes.len()), (yard.sent, yard.sent));
-    assert_eq!(yard.restarts(), 0.0);
-    yard.end();
+    for kernel in [None, kernel()] {
+        let on_gpu = kernel.is_some();
+        let change = |setup: &mut Setup| setup.kernel = kernel;
+        let mut yard = Yard::new(Bench::with(vec![FakeGpu::new(0, PLENTY)], plan(), change));
+        let outcomes = yard.look((0..200).map(|round| 1 + round % 8));
+        assert!(outcomes.iter().all(|(_, found)| *found == Ok(1)));
+        let tasks: HashSet<_> = outcomes.iter().map(|(task, _)| *task).collect();
+        assert_eq!((tasks.len(), outcomes.len()), (yard.sent, yard.sent));
+        assert_eq!(yard.restarts(), 0.0);
+        // Two to warm up.
+        assert_eq!(yard.fakes[0].calls(Call::Letterbox), if on_gpu { 202 } else { 0 });
+        yard.end();
+    }
 }
 
 #[test]

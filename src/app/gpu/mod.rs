@@ -1,22 +1,28 @@
 //! The GPUs of this machine, with TensorRT: found once, used by every model.
 
+mod here;
+mod on_gpu;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::Registry;
 
 use crate::config::ModelConfig;
-use crate::detection::ModelInfo;
-use crate::engine::EngineError;
 use crate::engine::flavour::{Capability, Flavour};
 use crate::engine::gpu::Settings;
 use crate::engine::tensorrt::device::startup::{self, Step, Trouble, Unavailable};
 use crate::engine::tensorrt::device::watch::{PERIOD, Watcher};
 use crate::engine::tensorrt::device::{Gpu, Metrics, Setup, TensorRtEngine};
 use crate::engine::tensorrt::execution::CompiledPlan;
-use crate::engine::tensorrt::{TensorRt, TensorRtError};
+use crate::engine::tensorrt::preprocess::nvrtc::Image;
+use crate::engine::tensorrt::{TensorRt, TensorRtError, preprocess};
 use crate::model::plan::{self, Machine, PlanFile, Plans};
-use crate::model::{self, DetectorModel, ModelMetadata};
+use crate::model::{DetectorModel, ModelMetadata};
+
+pub use here::load_library;
+use here::{Here, in_words};
+pub use on_gpu::OnGpu;
 
 use super::LoadedModel;
 use super::compile::{Compiler, Wish, phases};
@@ -30,6 +36,8 @@ pub struct Gpus {
     gpus: Vec<Arc<Gpu>>,
     settings: Settings,
     plans: Plans,
+    /// The preprocessing for these GPUs, if it is to be done there and can be.
+    kernel: Option<Arc<Image>>,
     metrics: Metrics,
     _watcher: Option<Watcher>,
 }
@@ -67,55 +75,30 @@ pub fn register(registry: &Registry) -> prometheus::Result<()> {
     }
 }
 
-/// TensorRT as `settings` say: the flavour they name, or the first that loads.
-///
-/// # Errors
-/// Why none does.
-pub fn load_library(settings: &Settings) -> Result<TensorRt, TensorRtError> {
-    let folder = settings.library_dir.as_deref();
-    let wanted = match settings.library {
-        Some(flavour) => vec![flavour],
-        None => Flavour::ALL.to_vec(),
-    };
-    let mut first_error = None;
-    for flavour in wanted {
-        match TensorRt::load(flavour, folder) {
-            Ok(tensorrt) => return Ok(tensorrt),
-            // One that was not built is no news where the other one is missing.
-            Err(TensorRtError::NotBuilt(_)) if first_error.is_some() => {}
-            Err(error) => {
-                let told = first_error.take().filter(|told| !matches!(told, TensorRtError::NotBuilt(_)));
-                first_error = Some(told.unwrap_or(error));
-            }
-        }
-    }
-    Err(first_error.unwrap_or(TensorRtError::NotBuilt(Flavour::Enterprise)))
-}
-
-fn trouble(error: TensorRtError) -> (Step, Trouble) {
-    let step = match error {
-        TensorRtError::WrongFlavour { .. } | TensorRtError::Version { .. } => Step::Version,
-        _ => Step::Library,
-    };
-    // The error names its own cure.
-    let text = error.to_string();
-    let (cause, cure) = text.split_once("; ").unwrap_or((&text, "see docs/gpu.md"));
-    (step, Trouble::new(cause, cure))
+fn plan_trouble(error: &dyn std::error::Error) -> NotOnGpu {
+    in_words(error).at(Step::Plan).into()
 }
 
 impl Gpus {
     /// Step by step: driver, device, library, version.
     fn find(settings: &Settings) -> Result<Self, NotOnGpu> {
+        let mut here = Here { settings, driver: None };
+        let (devices, tensorrt) = startup::start_up(&mut here)?;
         let metrics = Metrics::new().map_err(|error| plan_trouble(&error))?;
-        let gpus = devices(settings, &metrics)?;
-        let tensorrt = load_library(settings).map_err(|error| {
-            let (step, trouble) = trouble(error);
-            NotOnGpu::from(trouble.at(step))
-        })?;
+        let open = |info: &_| {
+            let driver =
+                here.driver.as_ref().ok_or_else(|| Trouble::new("there is no driver", "Install it"))?;
+            startup::open(driver, info).map(|device| Gpu::new(device, metrics.clone()))
+        };
+        let gpus: Result<Vec<_>, Trouble> = devices.iter().map(open).collect();
+        let gpus = gpus.map_err(|trouble| trouble.at(Step::Device))?;
         let plans = Plans::from_env().map_err(|error| plan_trouble(&error))?;
         let watcher = Watcher::start(gpus.clone(), metrics.clone(), PERIOD);
         let watcher = watcher.inspect_err(|error| tracing::warn!("GPUs are not measured: {error}")).ok();
-        Ok(Self { tensorrt, gpus, settings: settings.clone(), plans, metrics, _watcher: watcher })
+        let compile = || preprocess::compile(devices[0].capability);
+        let kernel = preprocess::choose(settings.preprocess, compile).map(Arc::new);
+        let settings = settings.clone();
+        Ok(Self { tensorrt, gpus, settings, plans, kernel, metrics, _watcher: watcher })
     }
 
     fn capability(&self) -> Capability {
@@ -252,8 +235,8 @@ impl Gpus {
         let plan = CompiledPlan::open(&self.tensorrt, plan, &self.gpus[0], kernels);
         let plan = plan.map_err(|error| plan_trouble(&error))?;
         let description = format!("{product} {version} on {}", self.names());
-        let (lanes, graphs) = (self.settings.lanes, self.settings.graphs);
-        Ok((plan, Setup { lanes, graphs, ..Setup::new(name, description, promise(metadata)) }))
+        let (lanes, graphs, kernel) = (self.settings.lanes, self.settings.graphs, self.kernel.clone());
+        Ok((plan, Setup { lanes, graphs, kernel, ..Setup::new(name, description, promise(metadata)) }))
     }
 
     /// The GPUs' names, as `2 x NVIDIA L4`.
@@ -264,94 +247,4 @@ impl Gpus {
             several => format!("{several} x {name}"),
         }
     }
-}
-
-/// A detector on the first GPU, and what it takes to open engines of it. For benchmarks.
-pub struct OnGpu {
-    /// What is known of the model.
-    pub info: ModelInfo,
-    /// What it was loaded from: a pulled model's name or a path.
-    pub source: String,
-    gpu: Arc<Gpu>,
-    plan: Arc<CompiledPlan>,
-    setup: Setup,
-}
-
-impl OnGpu {
-    /// The GPU.
-    pub fn gpu(&self) -> &Gpu {
-        &self.gpu
-    }
-
-    /// The plan.
-    pub fn plan(&self) -> &CompiledPlan {
-        &self.plan
-    }
-
-    /// An engine with no lanes yet.
-    ///
-    /// # Errors
-    /// A plan that is not what the model's metadata promise.
-    pub fn engine(&self, graphs: bool) -> Result<TensorRtEngine, EngineError> {
-        let (plan, setup) = (Arc::clone(&self.plan), Setup { graphs, ..self.setup.clone() });
-        TensorRtEngine::new(std::slice::from_ref(&self.gpu), plan, setup)
-    }
-}
-
-impl Gpus {
-    /// The detector called `source`, a pulled model's name or a path, on the first GPU.
-    ///
-    /// # Errors
-    /// A model that is missing, or does not compile.
-    pub fn detector(&self, source: &str) -> anyhow::Result<OnGpu> {
-        let path = model::zoo::resolve(source)?;
-        let detector = model::load(&path)?;
-        let config = ModelConfig { name: source.to_owned(), source: None };
-        let failed = |reason: NotOnGpu| anyhow::anyhow!("{}", reason.why);
-        let plan = self.compiled(&config, &detector).map_err(failed)?;
-        let (plan, setup) = self.opened(source, &detector.metadata, plan).map_err(failed)?;
-        let on_gpu = |engine| loaded(source, detector.metadata.clone(), detector.sha256.clone(), engine);
-        let (plan, gpu) = (Arc::new(plan), Arc::clone(&self.gpus[0]));
-        let engine = TensorRtEngine::new(std::slice::from_ref(&gpu), plan.clone(), setup.clone())?;
-        let info = on_gpu(Box::new(engine)).info;
-        Ok(OnGpu { info, source: source.to_owned(), gpu, plan, setup })
-    }
-}
-
-/// The devices to use: those that the settings name, or all; those that cannot run the same plan as the first are left
-/// out, which is said.
-fn devices(settings: &Settings, metrics: &Metrics) -> Result<Vec<Arc<Gpu>>, NotOnGpu> {
-    let driver = startup::driver().map_err(|trouble| trouble.at(Step::Driver))?;
-    let all = startup::some_devices(&driver).map_err(|trouble| trouble.at(Step::Device))?;
-    let wanted = |index: &usize| settings.devices.is_empty() || settings.devices.contains(index);
-    if let Some(missing) =
-        settings.devices.iter().find(|wanted| all.iter().all(|info| info.index != **wanted))
-    {
-        let cause = format!("[tensorrt] devices names GPU {missing}, and the driver shows {}", all.len());
-        let trouble = Trouble::new(cause, "Number them from 0, as nvidia-smi lists them");
-        return Err(trouble.at(Step::Device).into());
-    }
-    let mut chosen: Vec<_> = all.iter().filter(|info| wanted(&info.index)).collect();
-    let capability = chosen[0].capability;
-    chosen.retain(|info| {
-        let same = info.capability == capability;
-        if !same {
-            tracing::warn!(
-                gpu = info.index,
-                "not used: its compute capability is {}, that of the others is {capability}; run a server of its own \
-                 on it, with [tensorrt] devices",
-                info.capability
-            );
-        }
-        same
-    });
-    let open = |info: &_| startup::open(&driver, info).map(|device| Gpu::new(device, metrics.clone()));
-    let opened: Result<Vec<_>, Trouble> = chosen.into_iter().map(open).collect();
-    Ok(opened.map_err(|trouble| trouble.at(Step::Device))?)
-}
-
-fn plan_trouble(error: &dyn std::error::Error) -> NotOnGpu {
-    let text = error.to_string();
-    let (cause, cure) = text.split_once("; ").unwrap_or((&text, "See docs/gpu.md"));
-    Trouble::new(cause, cure).at(Step::Plan).into()
 }
