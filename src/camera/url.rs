@@ -86,23 +86,33 @@ impl CameraUrl {
         if is_local && url.path().trim_matches('/').is_empty() {
             return Err(bad("names no path".into()));
         }
+        Self::of(url, kind)
+    }
+
+    /// One that can be read again: encoding special characters makes an address longer.
+    fn of(url: Url, kind: SourceKind) -> Result<Self, InvalidCamera> {
+        let bytes = url.as_str().len();
+        if bytes > MAX_BYTES {
+            let problem = format!("has {bytes} bytes once it is percent-encoded; the limit is {MAX_BYTES}");
+            return Err(InvalidCamera::new("url", problem));
+        }
         Ok(Self { url, kind })
     }
 
     /// The address of a file on this machine.
     ///
     /// # Errors
-    /// A path that is not absolute.
+    /// A path that is not absolute, or too long.
     pub fn of_file(path: &Path) -> Result<Self, InvalidCamera> {
         let url = Url::from_file_path(path)
             .map_err(|()| InvalidCamera::new("url", format!("{} is not an absolute path", path.display())))?;
-        Ok(Self { url, kind: SourceKind::File })
+        Self::of(url, SourceKind::File)
     }
 
     /// The same address with this user and password, which are not percent-encoded yet.
     ///
     /// # Errors
-    /// An address that has them already, or cannot have any.
+    /// An address that has them already, cannot have any, or is too long with them.
     pub fn with_login(&self, user: &str, password: &str) -> Result<Self, InvalidCamera> {
         if !self.url.username().is_empty() || self.url.password().is_some() {
             let problem = "has a user or password already: give them there or as settings, not both";
@@ -112,9 +122,7 @@ impl CameraUrl {
         let mut url = self.url.clone();
         let set = url.set_username(&encode(user)).and_then(|()| url.set_password(Some(&encode(password))));
         match set {
-            Ok(()) if matches!(self.kind, SourceKind::Rtsp | SourceKind::Http) => {
-                Ok(Self { url, kind: self.kind })
-            }
+            Ok(()) if matches!(self.kind, SourceKind::Rtsp | SourceKind::Http) => Self::of(url, self.kind),
             _ => Err(InvalidCamera::new("password", format!("{self} is no address that takes one"))),
         }
     }
@@ -197,6 +205,19 @@ mod tests {
         assert!(url.with_login("bob", "x").unwrap_err().problem.contains("already"));
         let file = CameraUrl::parse("clips/yard.mp4").unwrap();
         assert!(file.with_login("bob", "x").unwrap_err().problem.contains("no address that takes one"));
+    }
+
+    /// A fuzzer found some that were taken, and refused when the store was read again.
+    #[test]
+    fn an_address_that_is_too_long_once_it_is_encoded_is_refused() {
+        let refused = |url: Result<CameraUrl, InvalidCamera>| url.unwrap_err().problem;
+        let accents = format!("http://host/{}", "é".repeat(1400));
+        assert!(accents.len() < MAX_BYTES);
+        assert!(refused(CameraUrl::parse(&accents)).contains("once it is percent-encoded"));
+        assert!(refused(CameraUrl::of_file(Path::new(&format!("/{}", "é".repeat(1400))))).contains("limit"));
+        let short = CameraUrl::parse("rtsp://host/x").unwrap();
+        assert!(refused(short.with_login("bob", &" ".repeat(1400))).contains("limit"));
+        assert!(short.with_login("bob", &" ".repeat(1300)).is_ok());
     }
 
     /// A fuzzer found that the URL standard drops the host before what looks like a Windows drive, but only when
