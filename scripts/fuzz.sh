@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-targets=(settings camera_url store request frame picture onnx import tfjs annotations)
+targets=(settings camera_url store request frame picture onnx import tfjs annotations plan)
 target=${1:-all}
 minutes=${2:-30}
 if [ "$target" != all ]; then
@@ -24,7 +24,7 @@ for name in "${targets[@]}"; do
   options=(-max_total_time=$((minutes * 60)) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1)
   case $name in
     # Whole documents, and bytes that matter in the middle.
-    settings | store) options+=(-max_len=4096) ;;
+    settings | store | plan) options+=(-max_len=4096) ;;
     camera_url) options+=(-max_len=512) ;;
     frame | request) options+=(-max_len=2048) ;;
   esac

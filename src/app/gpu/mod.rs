@@ -185,7 +185,7 @@ impl Gpus {
     ) -> anyhow::Result<Result<LoadedModel, NotOnGpu>> {
         // What is beside it first: the plan itself may be large.
         if let Some(record) = plan::record(path)?
-            && let Err(unfit) = record.key.check(&self.machine())
+            && let Err(unfit) = record.key.check(&self.machine()).and_then(|()| record.check_source(path))
         {
             let command = record.rebuild(Some(path));
             let trouble = Trouble::new(

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{FORMAT, Record};
+use super::Record;
 use crate::model::{self, ModelError, ModelMetadata, load, sha256};
 
 /// No plan is larger.
@@ -42,20 +42,13 @@ pub fn record_path(path: &Path) -> PathBuf {
 /// One that cannot be read.
 pub fn record(path: &Path) -> Result<Option<Record>, ModelError> {
     let beside = record_path(path);
-    let text = match fs::read_to_string(&beside) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(cause) => return Err(ModelError::Read { path: beside, cause }),
-    };
-    let damaged = |problem| ModelError::PlanRecord { path: beside.clone(), problem };
-    // The format first: another one may have other entries.
-    let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
-    match value["format"].as_u64() {
-        Some(format) if format == u64::from(FORMAT) => {}
-        Some(format) => return Err(damaged(format!("its format is {format}, known is {FORMAT}"))),
-        None => return Err(damaged("it has no format".to_owned())),
+    match fs::read(&beside) {
+        Ok(text) => Record::parse(&text)
+            .map(Some)
+            .map_err(|problem| ModelError::PlanRecord { path: beside.clone(), problem }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(ModelError::Read { path: beside, cause }),
     }
-    serde_json::from_value(value).map(Some).map_err(|error| damaged(error.to_string()))
 }
 
 /// Reads a plan. What it detects is told by its record, or by the fused ONNX file of the same name that it was built

@@ -10,6 +10,7 @@ mod file;
 mod store;
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -77,8 +78,36 @@ impl Record {
         Self { format: FORMAT, key, metadata, source, bytes, sha256 }
     }
 
+    /// Reads what lies beside a plan.
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub fn parse(text: &[u8]) -> Result<Self, String> {
+        // The format first: another one may have other entries.
+        let value: serde_json::Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        match value["format"].as_u64() {
+            Some(format) if format == u64::from(FORMAT) => {}
+            Some(format) => return Err(format!("its format is {format}, known is {FORMAT}")),
+            None => return Err("it has no format".to_owned()),
+        }
+        serde_json::from_value(value).map_err(|error| error.to_string())
+    }
+
+    /// Whether the plan at `path` was made of the ONNX file of the same name, if there is one.
+    ///
+    /// # Errors
+    /// It was made of another one.
+    pub fn check_source(&self, path: &Path) -> Result<(), Unfit> {
+        let onnx = path.with_extension("onnx");
+        match super::read(&onnx) {
+            Ok(bytes) if super::sha256(&bytes) != self.key.onnx_sha256 => Err(Unfit::Model { path: onnx }),
+            // One that cannot be read is of no use to anybody, and no reason to refuse the plan.
+            _ => Ok(()),
+        }
+    }
+
     /// The command that makes this plan anew for the machine it is given on; into the cache folder, or into `path`.
-    pub fn rebuild(&self, path: Option<&std::path::Path>) -> String {
+    pub fn rebuild(&self, path: Option<&Path>) -> String {
         let most = self.key.profiles.iter().map(|profile| profile.max).max().unwrap_or(1);
         let best: Vec<_> = self.key.profiles.iter().map(|profile| profile.opt.to_string()).collect();
         let best = best.join(",");
@@ -108,6 +137,12 @@ pub enum Unfit {
         built: String,
         /// Those that are here.
         here: String,
+    },
+    /// Made of another detector.
+    #[error("it was built from another model than {} beside it", path.display())]
+    Model {
+        /// The ONNX file.
+        path: PathBuf,
     },
     /// Made for another GPU.
     #[error("it was built for GPUs of compute capability {built}, but this one's is {here}")]

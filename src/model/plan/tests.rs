@@ -90,6 +90,19 @@ fn a_plan_file_is_read_with_its_record() {
 }
 
 #[test]
+fn a_plan_of_another_model_than_lies_beside_it_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, onnx) = (folder.path().join("yard.plan"), folder.path().join("yard.onnx"));
+    assert_eq!(record(b"plan").check_source(&path), Ok(()), "there is none");
+    fs::write(&onnx, b"another").unwrap();
+    let error = record(b"plan").check_source(&path).unwrap_err().to_string();
+    assert_eq!(error, format!("it was built from another model than {} beside it", onnx.display()));
+    let key = Key { onnx_sha256: super::super::sha256(b"another"), ..key() };
+    let same = Record::of(b"plan", key, example(), "yard.onnx".into());
+    assert_eq!(same.check_source(&path), Ok(()));
+}
+
+#[test]
 fn a_foreign_plan_needs_its_onnx_file_beside_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("yard.engine");
