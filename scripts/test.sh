@@ -5,7 +5,7 @@ source "$(dirname "$0")/lib.sh"
 
 mkdir -p "$cache"
 need_rust
-need_packages "${build_packages[@]}" ca-certificates prometheus python3-venv
+need_packages "${build_packages[@]}" ca-certificates prometheus python3-venv valgrind
 need_fetchers
 fetch_samples
 fetch_clips
@@ -43,5 +43,11 @@ cargo test --locked --workspace "$@"
 if [ $# -eq 0 ]; then
     say "testing what is for NVIDIA GPUs"
     cargo test --locked --features tensorrt --lib -- engine:: app:: cli:: model::plan
+    say "who owns what of TensorRT, under valgrind"
+    host=$(rustc -vV | sed -n 's/^host: //p')
+    valgrind="'valgrind','--quiet','--error-exitcode=9','--leak-check=full'"
+    valgrind+=",'--errors-for-leak-kinds=definite','--show-leak-kinds=definite'"
+    cargo test --locked --features tensorrt --lib --config "target.$host.runner=[$valgrind]" -- --test-threads=1 \
+        engine::tensorrt::tests engine::tensorrt::log
     cargo test --locked --features tensorrt --test tensorrt --test gpu_preprocess --test gpu_engine
 fi
