@@ -117,10 +117,7 @@ impl Loader {
         if self.trusted.iter().any(|trusted| trusted == source) {
             return Ok(model::zoo::resolve(source)?);
         }
-        let is_path = source.contains('/')
-            || path.extension().is_some_and(|end| end.eq_ignore_ascii_case("onnx"))
-            || model::plan::is_plan(path);
-        if is_path || path.is_file() {
+        if source.contains('/') || model::is_called_model(path) || path.is_file() {
             self.policy.check_model(path).map_err(anyhow::Error::msg)?;
         }
         Ok(model::zoo::resolve(source)?)

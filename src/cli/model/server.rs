@@ -13,6 +13,7 @@ use crate::api::v1::model_service_client::ModelServiceClient;
 use crate::api::v1::{ListModelsRequest, LoadModelRequest, Model, SwapModelRequest, UnloadModelRequest};
 use crate::cli::connect::{Connection, ServerArgs};
 use crate::cli::output;
+use crate::model::is_called_model;
 
 /// SHA-256 digits that tell files apart.
 const SHOWN_DIGITS: usize = 12;
@@ -107,10 +108,7 @@ async fn connect(server: &ServerArgs) -> anyhow::Result<ModelServiceClient<Conne
 /// A path as the server, which runs in another folder, can use it; the name of a model as it is.
 fn absolute(source: &str) -> anyhow::Result<String> {
     let path = Path::new(source);
-    let is_path = source.contains('/')
-        || path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"))
-        || path.is_file();
-    if !is_path {
+    if !source.contains('/') && !is_called_model(path) && !path.is_file() {
         return Ok(source.to_owned());
     }
     let path = std::path::absolute(path).with_context(|| format!("cannot tell where {source} is"))?;
@@ -170,7 +168,7 @@ mod tests {
     #[test]
     fn paths_are_made_absolute_and_names_are_not() {
         let here = std::env::current_dir().unwrap();
-        for path in ["yard.onnx", "models/yard.ONNX", "models/yard"] {
+        for path in ["yard.onnx", "yard.plan", "models/yard.ONNX", "models/yard"] {
             assert_eq!(absolute(path).unwrap(), here.join(path).display().to_string());
         }
         assert_eq!(absolute("/models/yard.onnx").unwrap(), "/models/yard.onnx");

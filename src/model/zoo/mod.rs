@@ -6,12 +6,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::ModelError;
 use super::fetch::{Client, FetchError, Fetcher, Package};
 use super::home::{Home, HomeError};
-use super::plan;
 use super::unpack::{self, Wanted};
 use super::variant::Variant;
+use super::{ModelError, is_called_model};
 use entries::LICENSE;
 pub use entries::{ENTRIES, Entry};
 
@@ -58,8 +57,7 @@ impl Zoo {
     /// Neither of them; a model that can be fetched but was not yet is told with the command for it.
     pub fn resolve(&self, name_or_path: &str) -> Result<PathBuf, ModelError> {
         let path = Path::new(name_or_path);
-        let is_path = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"));
-        if is_path || plan::is_plan(path) || path.is_file() {
+        if is_called_model(path) || path.is_file() {
             return Ok(path.to_owned());
         }
         let chosen = Chosen::by_name(name_or_path)?;
