@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use centerx::app::{App, LoadedModel};
 use centerx::camera::{CameraId, CameraOrigin, CameraSpec, CameraUrl};
-use centerx::detection::ModelInfo;
 use centerx::engine::check::Promise;
 use centerx::engine::tensorrt::device::fake::{Call, FakeGpu, FakePlan};
 use centerx::engine::tensorrt::device::{ErrorKind, Gpu, Metrics, PlanShape, Setup, TensorRtEngine};
@@ -30,17 +29,7 @@ fn model(gpus: &[FakeGpu]) -> LoadedModel {
     let promise = Promise { input: SHAPE.input, top_k: 1, classes: 1 };
     let setup = Setup::new("coco", "tensorrt on a fake GPU", promise);
     let engine = TensorRtEngine::new(&gpus, FakePlan::new(SHAPE, person).plan(), setup).unwrap();
-    let info = ModelInfo {
-        name: "coco".into(),
-        family: "ttf".into(),
-        classes: vec!["person".into()],
-        input_width: 64,
-        input_height: 64,
-        top_k: 1,
-        engine: "fake".into(),
-        ..Default::default()
-    };
-    LoadedModel { info, engine: Box::new(engine) }
+    fake_server::model_on(Box::new(engine), &["person"])
 }
 
 async fn until(app: &App, what: &str, wanted: impl Fn() -> bool) {

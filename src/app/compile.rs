@@ -80,7 +80,7 @@ impl Compiler<'_> {
     /// # Errors
     /// A cache folder that cannot be written.
     pub fn keep(&self, compiled: &Compiled) -> Result<PathBuf, ModelError> {
-        self.plans.put(&compiled.record, &compiled.plan, &|_| ())
+        self.plans.put(&compiled.record, &compiled.plan)
     }
 
     fn build(&self, wish: Wish<'_>, progress: &OnProgress<'_>) -> Result<Vec<u8>, TensorRtError> {

@@ -10,6 +10,7 @@ use centerx::api::backend::Backend as _;
 use centerx::app::{App, LoadedModel};
 use centerx::config::Config;
 use centerx::detection::ModelInfo;
+use centerx::engine::Engine;
 use centerx::engine::fake::FakeEngine;
 use centerx::ledger::{Balance, DropReason};
 
@@ -24,6 +25,11 @@ pub fn config(data_dir: &Path) -> Config {
 
 /// The model `coco` of these classes on `engine`, whose input is 64x64.
 pub fn model(engine: FakeEngine, classes: &[&str]) -> LoadedModel {
+    model_on(Box::new(engine), classes)
+}
+
+/// As [`model`], on any engine.
+pub fn model_on(engine: Box<dyn Engine>, classes: &[&str]) -> LoadedModel {
     let info = ModelInfo {
         name: "coco".into(),
         family: "ttf".into(),
@@ -34,7 +40,7 @@ pub fn model(engine: FakeEngine, classes: &[&str]) -> LoadedModel {
         engine: "fake".into(),
         ..Default::default()
     };
-    LoadedModel { info, engine: Box::new(engine) }
+    LoadedModel { info, engine }
 }
 
 /// Every camera's books, checked.

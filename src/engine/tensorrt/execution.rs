@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use cudarc::driver::result;
 
 use super::device::api::{DeviceAddress, Execution, ExecutionSource, Plan, PlanShape, StreamHandle};
+use super::device::cuda::call;
 use super::device::{DeviceError, Gpu};
 use super::{
     BatchRange, Context, DataType, DeviceMemory, PlanEngine, RuntimeCache, Stream, Tensor, TensorRt,
@@ -161,7 +162,7 @@ impl ExecutionSource for LoadedPlan {
             unsafe { self.engine.context_in(profile, Stream::DEFAULT, memory, self.cache.as_ref()) };
         let context = context.map_err(refuse)?;
         // The profile was set on a stream that no other waits for.
-        cuda("cuCtxSynchronize", result::ctx::synchronize())?;
+        call("cuCtxSynchronize", result::ctx::synchronize())?;
         self.keep_kernels();
         let dims = [max_batch as i64, i64::from(self.shape.input.1), i64::from(self.shape.input.0), 3];
         Ok(Box::new(Running { context, _activations: activations, dims }))
@@ -177,7 +178,7 @@ impl Activations {
     fn take(bytes: usize) -> Result<Self, DeviceError> {
         // SAFETY: the device's context is the thread's. TensorRT takes no address of zero, so there is a byte at least.
         let address = unsafe { result::malloc_sync(bytes.max(1)) };
-        Ok(Self { address: cuda("cuMemAlloc", address)? })
+        Ok(Self { address: call("cuMemAlloc", address)? })
     }
 }
 
@@ -217,10 +218,6 @@ impl Execution for Running {
         let queued = unsafe { self.context.enqueue(Stream::from_raw(stream.as_cuda())) };
         queued.map_err(|error| DeviceError::tensorrt("enqueueV3", error.to_string()))
     }
-}
-
-fn cuda<T>(call: &'static str, result: Result<T, result::DriverError>) -> Result<T, DeviceError> {
-    result.map_err(|result::DriverError(code)| DeviceError::cuda(call, code as u32, format_args!("{code:?}")))
 }
 
 #[cfg(test)]

@@ -62,9 +62,9 @@ impl Plans {
     ///
     /// # Errors
     /// A cache folder that cannot be written.
-    pub fn put(&self, record: &Record, plan: &[u8], report: &dyn Fn(&str)) -> Result<PathBuf, ModelError> {
+    pub fn put(&self, record: &Record, plan: &[u8]) -> Result<PathBuf, ModelError> {
         let folder = self.folder(&record.key);
-        self.home.install(&folder, true, report, |content, _| {
+        self.home.install(&folder, true, &|_| (), |content, _| {
             file::write(&content.join(NAME), plan, record).map_err(HomeError::io("write", content))
         })?;
         Ok(folder.join(NAME))

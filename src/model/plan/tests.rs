@@ -48,7 +48,7 @@ fn every_part_of_the_key_makes_another_plan() {
     ];
     let folder = tempfile::tempdir().unwrap();
     let plans = Plans::new(Home::at(folder.path()));
-    plans.put(&record(b"plan"), b"plan", &|_| ()).unwrap();
+    plans.put(&record(b"plan"), b"plan").unwrap();
     assert_eq!(plans.find(&key()).unwrap().bytes, b"plan");
     for other in others {
         assert!(plans.find(&other).is_none(), "{other:?}");
@@ -59,14 +59,14 @@ fn every_part_of_the_key_makes_another_plan() {
 fn a_damaged_plan_in_the_cache_counts_as_missing_and_is_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let plans = Plans::new(Home::at(folder.path()));
-    let path = plans.put(&record(b"plan"), b"plan", &|_| ()).unwrap();
+    let path = plans.put(&record(b"plan"), b"plan").unwrap();
     for damage in [&b"pla"[..], b"plam"] {
         fs::write(&path, damage).unwrap();
         assert!(plans.find(&key()).is_none());
     }
     fs::write(record_path(&path), "{").unwrap();
     assert!(plans.find(&key()).is_none());
-    plans.put(&record(b"new"), b"new", &|_| ()).unwrap();
+    plans.put(&record(b"new"), b"new").unwrap();
     assert_eq!(plans.find(&key()).unwrap().bytes, b"new");
 }
 

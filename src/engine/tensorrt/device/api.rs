@@ -237,15 +237,6 @@ pub trait Device: Send + Sync {
     /// Both are of this device and not destroyed.
     unsafe fn record(&self, event: EventHandle, stream: StreamHandle) -> Result<()>;
 
-    /// Lets the stream wait for the event, recorded on another one.
-    ///
-    /// # Errors
-    /// A spoiled context.
-    ///
-    /// # Safety
-    /// Both are of this device and not destroyed.
-    unsafe fn wait(&self, stream: StreamHandle, event: EventHandle) -> Result<()>;
-
     /// Seconds between two events that have happened.
     ///
     /// # Errors

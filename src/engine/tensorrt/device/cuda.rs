@@ -30,9 +30,7 @@ const OLDEST: i32 = 12_000;
 
 /// NVIDIA's driver, loaded and ready.
 #[derive(Clone, Copy, Debug)]
-pub struct Driver {
-    version: i32,
-}
+pub struct Driver(());
 
 /// Why there is no driver to work with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,12 +61,7 @@ impl Driver {
             return Err(NoDriver::Old(version_text(version)));
         }
         call("cuInit", result::init()).map_err(NoDriver::Fails)?;
-        Ok(Self { version })
-    }
-
-    /// The newest CUDA it knows, such as `12.8`.
-    pub fn version(&self) -> String {
-        version_text(self.version)
+        Ok(Self(()))
     }
 
     /// How many devices it shows to this process.
@@ -98,7 +91,10 @@ fn version_text(version: i32) -> String {
 }
 
 /// An error of a call, by its name.
-fn call<T>(name: &'static str, result: std::result::Result<T, DriverError>) -> Result<T> {
+pub(in crate::engine::tensorrt) fn call<T>(
+    name: &'static str,
+    result: std::result::Result<T, DriverError>,
+) -> Result<T> {
     result.map_err(|DriverError(code)| DeviceError::cuda(name, code as u32, format_args!("{code:?}")))
 }
 
@@ -275,12 +271,6 @@ impl Device for CudaDevice {
     unsafe fn record(&self, event: EventHandle, stream: StreamHandle) -> Result<()> {
         // SAFETY: see `Device`.
         call("cuEventRecord", unsafe { event::record(event.as_ptr(), stream.as_ptr()) })
-    }
-
-    unsafe fn wait(&self, stream: StreamHandle, event: EventHandle) -> Result<()> {
-        let flags = sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
-        // SAFETY: see `Device`.
-        call("cuStreamWaitEvent", unsafe { stream::wait_event(stream.as_ptr(), event.as_ptr(), flags) })
     }
 
     unsafe fn elapsed(&self, from: EventHandle, to: EventHandle) -> Result<f64> {

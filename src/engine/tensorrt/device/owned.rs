@@ -88,15 +88,6 @@ impl Event {
         self.context.check(unsafe { self.context.enter()?.record(self.handle, stream.handle) })
     }
 
-    /// Lets a stream wait for it.
-    ///
-    /// # Errors
-    /// A spoiled context.
-    pub fn hold(&self, stream: &Stream) -> Result<()> {
-        // SAFETY: both are alive, and of one device by how lanes are made.
-        self.context.check(unsafe { self.context.enter()?.wait(stream.handle, self.handle) })
-    }
-
     /// Seconds since an earlier one; both have happened.
     ///
     /// # Errors

@@ -181,15 +181,6 @@ pub fn open(driver: &Driver, info: &DeviceInfo) -> Result<std::sync::Arc<dyn sup
     })
 }
 
-/// The driver and device steps on this machine.
-///
-/// # Errors
-/// Which of them failed, and what helps.
-pub fn probe() -> Result<Vec<DeviceInfo>, Unavailable> {
-    let driver = driver().map_err(|trouble| trouble.at(Step::Driver))?;
-    devices(&driver).and_then(some_device).map_err(|trouble| trouble.at(Step::Device))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::api::{Capability, Device};
@@ -279,6 +270,12 @@ mod tests {
                 .contains("finds no GPU (cuInit failed: CUDA_ERROR_NO_DEVICE (100))")
         );
         assert!(fails(803, "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH").contains("restart the machine"));
+    }
+
+    /// The driver and device steps on this machine.
+    fn probe() -> Result<Vec<DeviceInfo>, Unavailable> {
+        let driver = driver().map_err(|trouble| trouble.at(Step::Driver))?;
+        devices(&driver).and_then(some_device).map_err(|trouble| trouble.at(Step::Device))
     }
 
     #[test]

@@ -257,22 +257,6 @@ impl Device for FakeGpu {
         Ok(())
     }
 
-    unsafe fn wait(&self, stream: StreamHandle, event: EventHandle) -> Result<()> {
-        let mut state = self.inside(Call::Wait)?;
-        let pending = state.streams.values().flat_map(|stream| &stream.pending);
-        let due = pending.filter_map(|op| match op {
-            Op::Record { event: due, at } if *due == event.0 => Some(*at),
-            _ => None,
-        });
-        let at = due.max().or(state.events.get(&event.0).copied().flatten());
-        state.insist(at.is_some(), || "a stream waits for an event that was never recorded".into());
-        match state.streams.get_mut(&stream.0) {
-            Some(stream) => stream.clock = stream.clock.max(at.unwrap_or(0)),
-            None => state.wrong("a stream waits that is not there".into()),
-        }
-        Ok(())
-    }
-
     unsafe fn elapsed(&self, from: EventHandle, to: EventHandle) -> Result<f64> {
         let mut state = self.inside(Call::Elapsed)?;
         let at = |event: EventHandle| state.events.get(&event.0).copied().flatten();

@@ -48,7 +48,6 @@ pub enum Call {
     CreateEvent,
     DestroyEvent,
     Record,
-    Wait,
     Elapsed,
     BeginCapture,
     EndCapture,
