@@ -23,6 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         &[
             "proto/centerx/v1/cameras.proto",
             "proto/centerx/v1/detections.proto",
+            "proto/centerx/v1/live.proto",
             "proto/centerx/v1/models.proto",
         ],
         &["proto"],

@@ -71,6 +71,13 @@ impl CameraService for Cameras {
         Ok(Response::new(v1::ListCamerasResponse { cameras }))
     }
 
+    async fn test_camera(
+        &self,
+        _request: Request<v1::TestCameraRequest>,
+    ) -> Result<Response<v1::TestCameraResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
     async fn get_capacity(
         &self,
         _request: Request<v1::GetCapacityRequest>,
