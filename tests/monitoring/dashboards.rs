@@ -1,62 +1,10 @@
-//! The dashboards' files: what their source makes, valid for Grafana, and the queries that are in them.
+//! The dashboards' files: what their source makes, valid for Grafana, and readable.
 
 use serde_json::Value;
 
 use super::files::python;
+use super::prometheus_server::dashboards::files;
 use super::*;
-
-/// The dashboards' files.
-pub fn files() -> Vec<PathBuf> {
-    ["overview", "camera"]
-        .map(|name| project("docker/grafana/dashboards").join(format!("{name}.json")))
-        .into()
-}
-
-/// A query of a panel, as Grafana sends it for one server and one camera. The panel has its dashboard's name before
-/// its own.
-#[derive(Debug)]
-pub struct Query {
-    pub panel: String,
-    pub expression: String,
-}
-
-/// All queries of all panels, and of the variables.
-pub fn queries(camera: &str) -> Vec<Query> {
-    let mut found = Vec::new();
-    for file in files() {
-        let dashboard: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
-        let name = file.file_stem().unwrap().to_string_lossy().into_owned();
-        for panel in dashboard["panels"].as_array().unwrap() {
-            let title = panel["title"].as_str().unwrap();
-            for target in panel["targets"].as_array().into_iter().flatten() {
-                found.push(query(&name, title, target["expr"].as_str().unwrap(), camera));
-            }
-        }
-        for variable in dashboard["templating"]["list"].as_array().unwrap() {
-            if variable["type"] == "query" {
-                let title = variable["name"].as_str().unwrap();
-                found.push(query(&name, title, &labelled(variable["query"].as_str().unwrap()), camera));
-            }
-        }
-    }
-    found
-}
-
-/// What Grafana makes of its variables when one server and one camera are chosen.
-fn query(dashboard: &str, panel: &str, expression: &str, camera: &str) -> Query {
-    let expression = expression
-        .replace("$__rate_interval", "4s")
-        .replace("$instance", prometheus_server::INSTANCE)
-        .replace("$camera", camera);
-    assert!(!expression.contains('$'), "an unknown variable in {expression}");
-    Query { panel: format!("{dashboard}: {panel}"), expression }
-}
-
-/// `label_values(SERIES, LABEL)` is Grafana's own: the series that have the label.
-fn labelled(query: &str) -> String {
-    let (series, label) = query.strip_prefix("label_values(").unwrap().rsplit_once(',').unwrap();
-    format!("count by ({}) ({series}", label.trim().trim_end_matches(')')) + ")"
-}
 
 #[test]
 fn the_files_are_what_their_source_makes() {
@@ -97,4 +45,16 @@ fn each_panel_tells_what_it_shows_in_which_unit() {
         assert!(links.iter().any(|link| link["url"] == "${page}") && links.len() == 2, "{links:?}");
         assert!(ids.len() > 10);
     }
+}
+
+#[test]
+fn provisioning_leads_to_the_dashboards_and_to_prometheus() {
+    let read = |path: &str| -> Value {
+        let path = project("docker/grafana/provisioning").join(path);
+        serde_yaml_ng::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    };
+    let source = &read("datasources/prometheus.yaml")["datasources"][0];
+    assert_eq!((&source["uid"], &source["type"]), (&"centerx-prometheus".into(), &"prometheus".into()));
+    let provider = &read("dashboards/centerx.yaml")["providers"][0];
+    assert_eq!(provider["options"]["path"], "/etc/grafana/dashboards");
 }

@@ -10,8 +10,8 @@ use centerx::engine::fake::{FakeEngine, Fault, Gate};
 use centerx::listen::tls;
 use tokio::runtime::Runtime;
 
-use super::dashboards::queries;
 use super::pki::Authority;
+use super::prometheus_server::dashboards::queries;
 use super::rtsp_camera::{Clip, Mount, Server};
 use super::*;
 
@@ -229,6 +229,7 @@ fn every_alert_fires_when_its_fault_is_caused() {
             println!("{alert} after {:.0} s at most", begin.elapsed().as_secs_f64());
         }
         panels_of_trouble_show_it(prometheus);
+        restarts::assert_words(prometheus, 10);
     });
     yard.hung.open();
     yard.runtime.block_on(yard.app.shutdown());
@@ -240,7 +241,7 @@ fn panels_of_trouble_show_it(prometheus: &Prometheus) {
     let shown: Vec<_> =
         queries("dead-1").into_iter().filter(|query| panels.contains(&&*query.panel)).collect();
     assert_eq!(shown.len(), 6, "{shown:?}");
-    healthy::answer_all(prometheus, shown);
+    prometheus.wait_for_all(shown, PATIENCE);
 }
 
 struct AtTheEnd<'a>(&'a AtomicBool);

@@ -3,9 +3,9 @@
 use centerx::api::v1::SubscribeRequest;
 use centerx::api::v1::detection_service_client::DetectionServiceClient;
 
-use super::dashboards::{Query, queries};
 use super::files::sample;
 use super::process::ServerProcess;
+use super::prometheus_server::dashboards::{Query, queries};
 use super::rtsp_camera::{Clip, Server};
 use super::*;
 
@@ -48,17 +48,6 @@ fn may_be_empty(query: &Query) -> bool {
     EMPTY.iter().any(|(panel, _)| *panel == query.panel) && !query.expression.starts_with("sum(")
 }
 
-/// Waits until each query has an answer.
-pub fn answer_all(prometheus: &Prometheus, queries: Vec<Query>) {
-    let begin = Instant::now();
-    let mut open = queries;
-    while !open.is_empty() {
-        open.retain(|query| prometheus.query(&query.expression).is_empty());
-        assert!(begin.elapsed() < PATIENCE, "no answers to {open:#?}");
-        std::thread::park_timeout(Duration::from_millis(500));
-    }
-}
-
 #[test]
 fn every_query_of_panels_and_rules_has_an_answer() {
     let _alone = alone();
@@ -73,7 +62,7 @@ fn every_query_of_panels_and_rules_has_an_answer() {
     let (empty, full): (Vec<_>, Vec<_>) = queries("yard").into_iter().partition(may_be_empty);
     assert!(full.len() > 60, "{}", full.len());
     println!("{} queries of panels have answers, {} are empty here", full.len(), empty.len());
-    answer_all(&prometheus, full);
+    prometheus.wait_for_all(full, PATIENCE);
     for query in empty {
         let nothing = prometheus.query(&query.expression).is_empty();
         assert!(nothing, "{} has an answer and is to be taken out of the list", query.panel);

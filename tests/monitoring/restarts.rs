@@ -50,9 +50,23 @@ fn alerts_of_disk_and_process_fire() {
         prometheus.wait_for("the new process is scraped", &since, PATIENCE);
     }
     prometheus.wait_for_alert("CenterxRestarting", &[], PATIENCE);
+    assert_words(&prometheus, 1);
     assert!(prometheus.query("ALERTS{alertname=\"CenterxTargetDown\", alertstate=\"firing\"}").is_empty());
     last.signal("KILL");
     prometheus.wait_for_alert("CenterxTargetDown", &[], PATIENCE);
+}
+
+/// What people are told of alerts has its words and figures filled in.
+pub fn assert_words(prometheus: &Prometheus, at_least: usize) {
+    let told = prometheus.told();
+    assert!(told.len() >= at_least, "{told:?}");
+    for (alert, words) in told {
+        for text in words.values() {
+            let is_whole = !["{{", "<error", "<no value>", "NaN"].iter().any(|bad| text.contains(bad));
+            assert!(is_whole, "{alert}: {text}");
+        }
+        println!("{alert}: {}", words["summary"]);
+    }
 }
 
 /// When the server says that it began.

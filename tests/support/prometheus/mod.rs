@@ -19,8 +19,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+pub mod dashboards;
 pub mod rules;
 
+use dashboards::Query;
 use rules::Pace;
 
 /// Where the settings and rules are that are given to users.
@@ -164,6 +166,27 @@ impl Prometheus {
             }
             std::thread::park_timeout(LOOK);
         }
+    }
+
+    /// Waits until each query has an answer.
+    pub fn wait_for_all(&self, queries: Vec<Query>, patience: Duration) {
+        let (begin, mut open) = (Instant::now(), queries);
+        while !open.is_empty() {
+            open.retain(|query| self.query(&query.expression).is_empty());
+            assert!(begin.elapsed() < patience, "no answers to {open:#?}");
+            std::thread::park_timeout(LOOK);
+        }
+    }
+
+    /// What people are told of the alerts that fire or are about to, by alert: its annotations.
+    pub fn told(&self) -> Vec<(String, BTreeMap<String, String>)> {
+        let answer = self.get("/api/v1/alerts", &[]).unwrap();
+        let alerts = answer["data"]["alerts"].as_array().unwrap().iter();
+        let told = |alert: &Value| {
+            let name = alert["labels"]["alertname"].as_str().unwrap().to_owned();
+            (name, serde_json::from_value(alert["annotations"].clone()).unwrap())
+        };
+        alerts.map(told).collect()
     }
 
     /// What it says of its rules that cannot be evaluated.
