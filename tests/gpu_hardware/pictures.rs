@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use centerx::engine::Engine;
-use centerx::engine::preprocess::Preprocessor;
 use centerx::frame::{ColorMatrix, Colorimetry, Picture, PixelFormat};
+use centerx::letterbox::Preprocessor;
 
 use crate::network::{Echo, hardware, micros};
 
