@@ -7,11 +7,12 @@
 //! ```
 //!
 //! Stages know the leaf modules (`access`, `auth`, `camera`, `frame`, `detection`, `ledger`, `data_dir`,
-//! `json_file`, `secret`, `telemetry`) and not each other; only `app` knows them all. A frame carries a
+//! `json_file`, `secret`, `telemetry`, `letterbox`, `annotate`) and not each other; only `app` knows them all. A frame carries a
 //! [`ledger::Ticket`], so that at every moment and for every camera
 //! `received = published + dropped by reason + in flight`.
 
 pub mod access;
+pub mod annotate;
 pub mod api;
 pub mod app;
 pub mod auth;
@@ -27,6 +28,7 @@ pub mod http;
 pub mod ingest;
 pub mod json_file;
 pub mod ledger;
+pub mod letterbox;
 pub mod listen;
 pub mod model;
 pub mod picture_file;

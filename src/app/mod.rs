@@ -44,6 +44,7 @@ mod pictures;
 pub mod pipeline;
 pub mod probe;
 pub mod router;
+mod trial;
 pub mod verify;
 
 use backend::Server;
