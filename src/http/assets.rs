@@ -16,8 +16,6 @@ const POLICY: &str = "default-src 'self'; img-src 'self' blob:; object-src 'none
 
 #[derive(RustEmbed)]
 #[folder = "src/http/page"]
-// For tests of the scripts outside of a browser.
-#[exclude = "package.json"]
 struct Files;
 
 /// `/` and `/assets/`.
