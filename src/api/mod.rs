@@ -12,12 +12,15 @@ mod cameras;
 mod convert_cameras;
 mod convert_detections;
 mod convert_frames;
+mod convert_live;
+mod convert_tests;
 mod cors;
 mod detect_stream;
 mod detections;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod health;
+mod live;
 mod models;
 mod observe;
 mod peers;

@@ -15,6 +15,7 @@ use crate::ledger::{DropReason, Ledger};
 
 use super::Sink;
 use super::capture::CaptureClock;
+use super::link::Receiver;
 use super::pacing::Pacer;
 use super::source::Decoded;
 
@@ -115,10 +116,6 @@ impl Watched {
         self.skipped.load(Ordering::Relaxed)
     }
 
-    pub(super) fn count_skipped(&self) {
-        self.skipped.fetch_add(1, Ordering::Relaxed);
-    }
-
     /// How often it went live.
     pub(super) fn connects(&self) -> u64 {
         self.connects.load(Ordering::Relaxed)
@@ -193,28 +190,6 @@ impl Watched {
         self.gate().closed.get_or_insert(DropReason::Superseded);
     }
 
-    /// Enters a frame into the books and offers it to the sink, or drops it by name.
-    pub(super) fn enter(&self, connection: u64, frame: Decoded) {
-        self.count_decoded(frame.decoded - frame.decode_began);
-        let age = frame.arrived.elapsed();
-        // Held while the sink takes the frame, so that after `change` and `retire` none can follow.
-        let mut gate = self.gate();
-        gate.sequence += 1;
-        let ticket = self.ledger.receive();
-        if let Some(reason) = gate.refuse(connection, frame.arrived) {
-            return ticket.drop_as(reason);
-        }
-        let capture = self.capture(&mut gate.clock, &frame, age);
-        self.sink.offer(Frame {
-            camera: self.id.clone(),
-            sequence: gate.sequence,
-            picture: Arc::new(frame.picture),
-            capture,
-            decoded: frame.decoded,
-            ticket,
-        });
-    }
-
     /// When a frame was captured that arrived `age` ago.
     fn capture(&self, clock: &mut CaptureClock, frame: &Decoded, age: Duration) -> CaptureTime {
         let now = SystemTime::now();
@@ -258,6 +233,34 @@ impl Watched {
 
     fn teller(&self) -> MutexGuard<'_, Teller> {
         self.teller.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Receiver for Watched {
+    /// Enters a frame into the books and offers it to the sink, or drops it by name.
+    fn enter(&self, connection: u64, frame: Decoded) {
+        self.count_decoded(frame.decoded - frame.decode_began);
+        let age = frame.arrived.elapsed();
+        // Held while the sink takes the frame, so that after `change` and `retire` none can follow.
+        let mut gate = self.gate();
+        gate.sequence += 1;
+        let ticket = self.ledger.receive();
+        if let Some(reason) = gate.refuse(connection, frame.arrived) {
+            return ticket.drop_as(reason);
+        }
+        let capture = self.capture(&mut gate.clock, &frame, age);
+        self.sink.offer(Frame {
+            camera: self.id.clone(),
+            sequence: gate.sequence,
+            picture: Arc::new(frame.picture),
+            capture,
+            decoded: frame.decoded,
+            ticket,
+        });
+    }
+
+    fn count_skipped(&self) {
+        self.skipped.fetch_add(1, Ordering::Relaxed);
     }
 }
 

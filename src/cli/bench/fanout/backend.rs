@@ -1,12 +1,13 @@
 //! A server that has one camera, whose detections the benchmark publishes, and nothing else.
 
 use crate::api::backend::{
-    Backend, Capacity, Choice, DetectError, DetectRequest, EventStream, ModelChangeError, ModelView,
-    PictureStream, SubscribeError,
+    Backend, CameraTest, Capacity, Choice, DetectError, DetectRequest, EventStream, ModelChangeError,
+    ModelView, PictureStream, SubscribeError,
 };
-use crate::camera::{CameraError, CameraId, CameraPatch, CameraSpec, CameraView};
+use crate::camera::{CameraError, CameraId, CameraOrigin, CameraPatch, CameraSpec, CameraView};
 use crate::detection::{EventFilter, PictureDetections};
 use crate::publisher::Hub;
+use crate::view::{LiveStream, View, ViewError};
 
 /// Subscriptions to a hub; everything else is refused.
 pub(super) struct OnlyHub(pub(super) Hub);
@@ -31,6 +32,10 @@ impl Backend for OnlyHub {
         self.camera(id).map(drop)
     }
 
+    async fn test_camera(&self, spec: CameraSpec, _: CameraOrigin) -> Result<CameraTest, CameraError> {
+        Err(CameraError::Unknown(spec.id))
+    }
+
     fn camera(&self, id: &CameraId) -> Result<CameraView, CameraError> {
         Err(CameraError::Unknown(id.clone()))
     }
@@ -45,6 +50,10 @@ impl Backend for OnlyHub {
 
     fn subscribe(&self, filter: EventFilter) -> Result<EventStream, SubscribeError> {
         Ok(Box::pin(self.0.subscribe(filter, Vec::new())))
+    }
+
+    fn watch(&self, _: Vec<View>) -> Result<LiveStream, ViewError> {
+        Err(ViewError::ShuttingDown)
     }
 
     async fn detect(&self, _: DetectRequest) -> Result<PictureDetections, DetectError> {
