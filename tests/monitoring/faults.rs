@@ -205,7 +205,9 @@ fn every_alert_fires_when_its_fault_is_caused() {
     let prometheus = Prometheus::start(&setup.and_alert("CenterxMemoryGrowth", MEMORY_FACTOR));
     let live = "sum(centerx_camera_state{state=\"live\"}) == 5 and sum(rate(centerx_frames_published_total[4s])) > 10";
     prometheus.wait_for("all cameras are well", live, PATIENCE);
-    let early = prometheus.query("ALERTS{alertname!~\"CenterxDisk.*\", alertstate=\"firing\"}");
+    // What depends on this machine may fire at any time: its disk, and how fast it is.
+    let machine = "CenterxDisk.*|CenterxDropsOverOnePercent|CenterxSaturated|CenterxAgeOverBudget";
+    let early = prometheus.query(&format!("ALERTS{{alertname!~{machine:?}, alertstate=\"firing\"}}"));
     assert!(early.is_empty(), "before the faults: {early:?}");
 
     let (over, begin) = (AtomicBool::new(false), Instant::now());

@@ -144,9 +144,14 @@ def subscribers():
                "Many of unknown: somebody tries tokens.", "cps",
                [("token: {{reason}}", per_second("centerx_auth_failures_total", SERVER, "reason")),
                 ("connection: {{reason}}", per_second("centerx_connections_refused_total", SERVER, "reason"))],
-               span=12, stacked=True),
+               stacked=True),
         curves("Kept for subscribers that come back", "Memory of the frames that are kept so that a subscriber can go on "
-               "where it was.", "bytes", [("replay", f"sum(centerx_replay_bytes{{{SERVER}}})")], span=12),
+               "where it was.", "bytes", [("replay", f"sum(centerx_replay_bytes{{{SERVER}}})")]),
+        curves("Live pictures", "Cameras that somebody watches live, and pictures a second that are encoded for them. Nobody "
+               "watching costs nothing; ten who watch one camera cost one picture.", "short",
+               [("viewers", f"sum(centerx_live_viewers{{{SERVER}}})"),
+                ("pictures a second", per_second("centerx_live_pictures_total", SERVER)),
+                ("failures a second", per_second("centerx_live_failures_total", SERVER))]),
     ]
 
 
