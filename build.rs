@@ -24,7 +24,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=proto");
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     let descriptors = out.join("centerx_descriptor.bin");
-    tonic_prost_build::configure().file_descriptor_set_path(&descriptors).compile_protos(
+    // Pictures are shared by all who look, and not copied for each.
+    let config = tonic_prost_build::configure().bytes(".centerx.v1.WatchResponse.jpeg");
+    config.file_descriptor_set_path(&descriptors).compile_protos(
         &[
             "proto/centerx/v1/cameras.proto",
             "proto/centerx/v1/detections.proto",

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Stages know the leaf modules (`access`, `auth`, `camera`, `frame`, `detection`, `ledger`, `data_dir`,
-//! `json_file`, `secret`, `telemetry`, `letterbox`, `annotate`) and not each other; only `app` knows them all. A frame carries a
+//! `json_file`, `secret`, `telemetry`, `letterbox`, `annotate`,
+//! `view`) and not each other; only `app` knows them all. A frame carries a
 //! [`ledger::Ticket`], so that at every moment and for every camera
 //! `received = published + dropped by reason + in flight`.
 
@@ -30,9 +31,11 @@ pub mod json_file;
 pub mod ledger;
 pub mod letterbox;
 pub mod listen;
+pub mod live;
 pub mod model;
 pub mod picture_file;
 pub mod publisher;
 pub mod scheduler;
 pub mod secret;
 pub mod telemetry;
+pub mod view;

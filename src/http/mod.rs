@@ -4,6 +4,7 @@
 //! what the metrics count (each stage).
 
 mod assets;
+mod cameras;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -24,6 +25,8 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::{Denied, Guard, Role};
 use crate::listen::places::Limits;
 use crate::listen::{ListenError, Listener, Protocol, Setup, tls};
+
+pub use cameras::Cameras;
 
 /// The HTTP settings.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -99,11 +102,18 @@ pub async fn bind(config: &Config) -> Result<Listener, ListenError> {
     Listener::open(Setup { what: "HTTP", label: "http", address, limits, tls, protocol }).await
 }
 
-/// The pages: `/metrics` for whom `guard` lets in; for everybody the live page, which holds no data, and `/healthz`
-/// and `/readyz`, because what looks after the server's life has no token.
-pub fn router(registry: Registry, not_ready: NotReady, warnings: Warnings, guard: Guard) -> Router {
+/// The pages: `/metrics` and the cameras' pictures for whom `guard` lets in; for everybody the live page, which holds no
+/// data, and `/healthz` and `/readyz`, because what looks after the server's life has no token.
+pub fn router(
+    registry: Registry,
+    not_ready: NotReady,
+    warnings: Warnings,
+    cameras: Arc<dyn Cameras>,
+    guard: Guard,
+) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
+        .merge(cameras::routes(cameras))
         .route_layer(middleware::from_fn_with_state(guard, authorize))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))

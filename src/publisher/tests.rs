@@ -383,7 +383,7 @@ async fn the_books_balance_with_threads_that_publish_at_full_speed() {
     let publishers: Vec<_> = ["a", "b"]
         .map(|name| {
             let hub = hub.clone();
-            std::thread::spawn(move || (1..=FRAMES).for_each(|n| hub.publish(frame(name, n, vec![]))))
+            std::thread::spawn(move || (1..=FRAMES).for_each(|n| _ = hub.publish(frame(name, n, vec![]))))
         })
         .into();
     for publisher in publishers {

@@ -8,6 +8,7 @@ mod cameras;
 mod detect;
 mod detect_stream;
 mod life;
+mod live;
 mod python;
 mod stream_ends;
 mod subscribe;
