@@ -164,24 +164,6 @@ async fn metrics_want_a_token_and_the_rest_does_not() {
 }
 
 #[tokio::test]
-async fn the_page_is_guarded_and_asked_for_again() {
-    let served = serve_pages().await;
-    let page = ask(served.address, "GET / HTTP/1.1").await;
-    for header in
-        ["cache-control: no-cache", "x-content-type-options: nosniff", "referrer-policy: no-referrer"]
-    {
-        assert!(page.contains(&format!("{header}\r\n")), "{header}: {page}");
-    }
-    let policy = page.lines().find_map(|line| line.strip_prefix("content-security-policy: ")).unwrap();
-    assert!(policy.starts_with("default-src 'self';") && !policy.contains("unsafe"), "{policy}");
-    let tag = page.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap();
-    let again = ask(served.address, &format!("GET / HTTP/1.1\r\nif-none-match: \"x\", {tag}")).await;
-    assert!(again.starts_with("HTTP/1.1 304") && again.ends_with("\r\n\r\n"), "{again}");
-    let other = ask(served.address, "GET / HTTP/1.1\r\nif-none-match: \"x\"").await;
-    assert!(other.starts_with("HTTP/1.1 200"), "{other}");
-}
-
-#[tokio::test]
 async fn a_snapshot_is_a_picture_without_boxes_unless_they_are_asked_for() {
     let served = serve_pages().await;
     let answer = ask(served.address, "GET /cameras/yard/snapshot.jpg HTTP/1.1").await;
@@ -224,6 +206,24 @@ async fn cameras_without_a_picture_are_told_of_in_words() {
     let answer = ask("dark/snapshot.jpg".into()).await;
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
     assert!(answer.ends_with("within 5 s; it is backoff: the camera refuses connections\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn the_page_is_guarded_and_asked_for_again() {
+    let served = serve_pages().await;
+    let page = ask(served.address, "GET / HTTP/1.1").await;
+    for header in
+        ["cache-control: no-cache", "x-content-type-options: nosniff", "referrer-policy: no-referrer"]
+    {
+        assert!(page.contains(&format!("{header}\r\n")), "{header}: {page}");
+    }
+    let policy = page.lines().find_map(|line| line.strip_prefix("content-security-policy: ")).unwrap();
+    assert!(policy.starts_with("default-src 'self';") && !policy.contains("unsafe"), "{policy}");
+    let tag = page.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap();
+    let again = ask(served.address, &format!("GET / HTTP/1.1\r\nif-none-match: \"x\", {tag}")).await;
+    assert!(again.starts_with("HTTP/1.1 304") && again.ends_with("\r\n\r\n"), "{again}");
+    let other = ask(served.address, "GET / HTTP/1.1\r\nif-none-match: \"x\"").await;
+    assert!(other.starts_with("HTTP/1.1 200"), "{other}");
 }
 
 #[tokio::test]
