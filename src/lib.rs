@@ -6,7 +6,7 @@
 //! camera -> ingest -> slot (newest wins) -> scheduler -> engine thread -> hub -> subscribers
 //! ```
 //!
-//! Stages know the leaf modules (`access`, `auth`, `camera`, `frame`, `detection`, `ledger`, `data_dir`,
+//! Stages know the leaf modules (`access`, `auth`, `camera`, `frame`, `detection`, `history`, `ledger`, `data_dir`,
 //! `json_file`, `secret`, `telemetry`) and not each other; only `app` knows them all. A frame carries a
 //! [`ledger::Ticket`], so that at every moment and for every camera
 //! `received = published + dropped by reason + in flight`.
@@ -23,6 +23,7 @@ pub mod detection;
 pub mod engine;
 pub mod eval;
 pub mod frame;
+pub mod history;
 pub mod http;
 pub mod ingest;
 pub mod json_file;

@@ -12,6 +12,7 @@ mod cameras;
 mod convert_cameras;
 mod convert_detections;
 mod convert_frames;
+mod convert_history;
 mod convert_tests;
 mod cors;
 mod detect_stream;
@@ -19,6 +20,7 @@ mod detections;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod health;
+mod live;
 mod models;
 mod observe;
 mod peers;

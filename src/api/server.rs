@@ -26,10 +26,12 @@ use super::budget::{Budget, charge};
 use super::cameras::Cameras;
 use super::detections::{Detections, MESSAGE_OVERHEAD};
 use super::health::Health;
+use super::live::Live;
 use super::models::Models;
 use super::observe::{Metrics, Observer, observe};
 use super::peers::{self, Peers};
 use super::v1::camera_service_server::CameraServiceServer;
+use super::v1::live_service_server::LiveServiceServer;
 use super::v1::model_service_server::ModelServiceServer;
 use super::{Config, DESCRIPTORS, cors, subscribe};
 use crate::auth::{self, Guard};
@@ -186,6 +188,10 @@ impl Server {
                     .max_decoding_message_size(MAX_CHANGE_BYTES),
             )
             .add_service(subscribe::Server::new(detections, self.config.max_picture() + MESSAGE_OVERHEAD))
+            .add_service(
+                LiveServiceServer::new(Live { backend: backend() })
+                    .max_decoding_message_size(MAX_CHANGE_BYTES),
+            )
             .add_service(
                 ModelServiceServer::new(Models { backend: backend() })
                     .max_decoding_message_size(MAX_CHANGE_BYTES),

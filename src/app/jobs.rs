@@ -231,8 +231,9 @@ impl LaneWork {
             Verdict::SignOfLife { first: true } => warn_too_slow(&found, &budget),
             Verdict::SignOfLife { first: false } | Verdict::Publish => {}
         }
+        let (objects, captured) = (found.detections.len(), found.capture.monotonic);
         self.hub.publish(found);
-        ticket.publish();
+        ticket.publish_with(objects, captured.elapsed());
     }
 }
 
