@@ -19,7 +19,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Said, because cargo would build anew after a change to any file here, the documents included.
     println!("cargo::rerun-if-changed=proto");
     let descriptors = PathBuf::from(std::env::var("OUT_DIR")?).join("centerx_descriptor.bin");
-    tonic_prost_build::configure().file_descriptor_set_path(descriptors).compile_protos(
+    // Pictures are shared by all who look, and not copied for each.
+    let config = tonic_prost_build::configure().bytes(".centerx.v1.WatchResponse.jpeg");
+    config.file_descriptor_set_path(descriptors).compile_protos(
         &[
             "proto/centerx/v1/cameras.proto",
             "proto/centerx/v1/detections.proto",

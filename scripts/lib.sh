@@ -18,7 +18,7 @@ die() {
 
 # What building and serving needs, as Debian packages.
 build_packages=(
-    gcc g++ make pkg-config clang libclang-dev libopencv-dev protobuf-compiler libprotobuf-dev
+    gcc g++ make cmake nasm pkg-config clang libclang-dev libopencv-dev protobuf-compiler libprotobuf-dev
     libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libgstrtspserver-1.0-dev
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
     gstreamer1.0-libav gstreamer1.0-rtsp

@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use crate::camera::{self, CameraId, CameraSpec};
 use crate::listen::tls;
-use crate::{access, api, auth, engine, http, ingest, publisher};
+use crate::{access, api, auth, engine, http, ingest, live, publisher};
 
 /// Why the settings cannot be used. Every message names the place, the cause and the cure.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +84,8 @@ pub struct Config {
     pub ingest: ingest::Config,
     /// The subscribers' rings.
     pub publisher: publisher::Config,
+    /// Live pictures.
+    pub live: live::Config,
     /// The gRPC server.
     pub grpc: api::Config,
     /// The HTTP server.
@@ -124,6 +126,7 @@ impl Default for Config {
             tensorrt: Default::default(),
             ingest: Default::default(),
             publisher: Default::default(),
+            live: Default::default(),
             grpc: Default::default(),
             http: Default::default(),
             auth: Default::default(),
@@ -221,6 +224,9 @@ impl Config {
         }
         if let Err(problem) = self.publisher.validate() {
             return Err(self.invalid(None, format!("[publisher] {problem}")));
+        }
+        if let Err(problem) = self.live.validate() {
+            return Err(self.invalid(None, format!("[live] {problem}")));
         }
         if self.models.is_empty() {
             return Err(

@@ -6,12 +6,14 @@
 //! camera -> ingest -> slot (newest wins) -> scheduler -> engine thread -> hub -> subscribers
 //! ```
 //!
-//! Stages know the leaf modules (`access`, `auth`, `camera`, `frame`, `detection`, `history`, `ledger`, `data_dir`,
-//! `json_file`, `secret`, `telemetry`) and not each other; only `app` knows them all. A frame carries a
+//! Stages know the leaf modules (`access`, `annotate`, `auth`, `camera`, `data_dir`, `detection`, `frame`, `history`,
+//! `json_file`, `ledger`, `letterbox`, `secret`, `telemetry`, `view`) and not each other; only `app` knows them all.
+//! A frame carries a
 //! [`ledger::Ticket`], so that at every moment and for every camera
 //! `received = published + dropped by reason + in flight`.
 
 pub mod access;
+pub mod annotate;
 pub mod api;
 pub mod app;
 pub mod auth;
@@ -28,10 +30,13 @@ pub mod http;
 pub mod ingest;
 pub mod json_file;
 pub mod ledger;
+pub mod letterbox;
 pub mod listen;
+pub mod live;
 pub mod model;
 pub mod picture_file;
 pub mod publisher;
 pub mod scheduler;
 pub mod secret;
 pub mod telemetry;
+pub mod view;

@@ -8,8 +8,8 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use centerx::engine::preprocess::Preprocessor;
 use centerx::ingest::clip::ClipReader;
+use centerx::letterbox::Preprocessor;
 use centerx::model::precision::Precision;
 use centerx::model::{self, DetectorModel};
 use prost::Message as _;

@@ -11,6 +11,7 @@ use crate::camera::{CameraError, CameraId, CameraOrigin, CameraPatch, CameraSpec
 use crate::detection::{Event, EventFilter, ModelInfo, PictureDetections};
 use crate::frame::Picture;
 use crate::history::CameraHistory;
+use crate::view::{LiveStream, View, ViewError};
 
 /// Events for one subscriber, ending when the server shuts down. Dropping it ends the subscription.
 pub type EventStream = Pin<Box<dyn Stream<Item = Event> + Send>>;
@@ -241,6 +242,11 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// A camera or class in the filter that does not exist, as text for the client.
     fn subscribe(&self, filter: EventFilter) -> Result<EventStream, SubscribeError>;
+    /// Pictures of what is published from now on, of each view those of its own rate.
+    ///
+    /// # Errors
+    /// A camera that does not exist.
+    fn watch(&self, views: Vec<View>) -> Result<LiveStream, ViewError>;
     /// Looks at one picture.
     async fn detect(&self, request: DetectRequest) -> Result<PictureDetections, DetectError>;
     /// Begins a stream of pictures.

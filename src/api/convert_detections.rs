@@ -112,7 +112,8 @@ pub(super) fn encode_detections(published: &Published) -> Vec<u8> {
     v1::SubscribeResponse { event }.encode_to_vec()
 }
 
-fn frame_detections(frame: &Published) -> v1::FrameDetections {
+/// A frame and what was found in it.
+pub(super) fn frame_detections(frame: &Published) -> v1::FrameDetections {
     let quality = match frame.capture.quality {
         CaptureQuality::Arrival => v1::CaptureTimeQuality::Arrival,
         CaptureQuality::SenderReport => v1::CaptureTimeQuality::SenderReport,

@@ -59,12 +59,12 @@ impl Detections {
     }
 }
 
-fn caller<T>(request: &Request<T>) -> Option<IpAddr> {
+pub(super) fn caller<T>(request: &Request<T>) -> Option<IpAddr> {
     request.remote_addr().map(|address| address.ip())
 }
 
 /// The stream, which holds its place among its peer's until it is let go.
-fn held<S: Stream>(open: OpenStream, stream: S) -> impl Stream<Item = S::Item> {
+pub(super) fn held<S: Stream>(open: OpenStream, stream: S) -> impl Stream<Item = S::Item> {
     stream.inspect(move |_| _ = &open)
 }
 

@@ -172,7 +172,7 @@ impl Server {
             &self.config,
             backend(),
             self.metrics.clone(),
-            peers,
+            peers.clone(),
             self.stopping.clone(),
             self.cut.clone(),
         );
@@ -189,7 +189,7 @@ impl Server {
             )
             .add_service(subscribe::Server::new(detections, self.config.max_picture() + MESSAGE_OVERHEAD))
             .add_service(
-                LiveServiceServer::new(Live { backend: backend() })
+                LiveServiceServer::new(Live { backend: backend(), peers, cut: self.cut.clone() })
                     .max_decoding_message_size(MAX_CHANGE_BYTES),
             )
             .add_service(

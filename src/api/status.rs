@@ -8,6 +8,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 use super::backend::{DetectError, ModelChangeError, SubscribeError};
 use crate::auth::Denied;
 use crate::camera::{CameraError, InvalidCamera};
+use crate::view::ViewError;
 
 /// Statuses travel in headers, which clients accept up to 8 KiB: what a client sent is not repeated at length.
 const MAX_TEXT: usize = 500;
@@ -100,6 +101,15 @@ pub(super) fn of_subscription(error: &SubscribeError) -> Status {
         SubscribeError::UnknownCamera(_) => refused(Code::NotFound, "camera_ids", error),
         SubscribeError::UnknownClass(_) => invalid("classes", error.to_string()),
         SubscribeError::ShuttingDown => plain(Code::Unavailable, error),
+    }
+}
+
+/// The status of live pictures that are refused, or end.
+pub(super) fn of_view(error: &ViewError) -> Status {
+    match error {
+        ViewError::Unknown(_) => refused(Code::NotFound, "views", error),
+        ViewError::Removed => plain(Code::NotFound, error),
+        ViewError::ShuttingDown => plain(Code::Unavailable, error),
     }
 }
 

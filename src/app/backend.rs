@@ -15,8 +15,11 @@ use crate::camera::{CameraError, CameraId, CameraOrigin, CameraPatch, CameraSpec
 use crate::detection::{Event, EventFilter, PictureDetections};
 use crate::engine::supervisor::Supervisor;
 use crate::history::CameraHistory;
+use crate::http;
 use crate::ingest::{Admission, Fleet};
+use crate::live::Live;
 use crate::publisher::Hub;
+use crate::view::{LiveStream, View, ViewError};
 
 use super::catalog::Catalog;
 use super::jobs::JobKey;
@@ -28,6 +31,26 @@ use super::trial;
 /// Clients' single pictures that may wait or run at once; more are told to come back. Streams hold few each.
 const MAX_PICTURES: usize = 64;
 
+/// What a server is made of.
+pub struct Parts {
+    /// Where frames go.
+    pub router: Arc<Router>,
+    /// The cameras.
+    pub fleet: Fleet,
+    /// The models.
+    pub catalog: Catalog,
+    /// The subscribers.
+    pub hub: Hub,
+    /// Those who look at pictures.
+    pub live: Live,
+    /// Looks after the lanes.
+    pub supervisor: Supervisor,
+    /// Which cameras the API may add.
+    pub admission: Admission,
+    /// What callers may make it open.
+    pub policy: Policy,
+}
+
 /// The server behind the services.
 pub struct Server {
     router: Arc<Router>,
@@ -35,12 +58,12 @@ pub struct Server {
     catalog: Catalog,
     hub: Hub,
     recorder: Arc<Recorder>,
+    live: Live,
     admission: Admission,
     pictures: Semaphore,
     next_key: AtomicU64,
     draining: AtomicBool,
     supervisor: Supervisor,
-    /// What callers may make it open.
     policy: Policy,
     /// A listener that ended though it was not to.
     deaf: OnceLock<&'static str>,
@@ -48,21 +71,15 @@ pub struct Server {
 
 impl Server {
     /// Puts the parts together.
-    pub fn new(
-        router: Arc<Router>,
-        fleet: Fleet,
-        catalog: Catalog,
-        hub: Hub,
-        supervisor: Supervisor,
-        admission: Admission,
-        policy: Policy,
-    ) -> Self {
+    pub fn new(parts: Parts) -> Self {
+        let Parts { router, fleet, catalog, hub, live, supervisor, admission, policy } = parts;
         Self {
             router,
             recorder: Arc::new(Recorder::new(fleet.clone())),
             fleet,
             catalog,
             hub,
+            live,
             admission,
             pictures: Semaphore::new(MAX_PICTURES),
             next_key: AtomicU64::new(0),
@@ -206,6 +223,7 @@ impl Backend for Server {
         self.fleet.remove(id).await?;
         self.router.follow(&self.fleet, id);
         self.hub.forget(id);
+        self.live.forget(id);
         Ok(())
     }
 
@@ -253,6 +271,18 @@ impl Backend for Server {
         Ok(Box::pin(self.hub.subscribe_with(filter, states)))
     }
 
+    fn watch(&self, views: Vec<View>) -> Result<LiveStream, ViewError> {
+        if self.is_draining() {
+            return Err(ViewError::ShuttingDown);
+        }
+        // In this order: a camera that is removed meanwhile ends its view.
+        let pictures = self.live.watch(&views);
+        match views.into_iter().find(|view| self.fleet.get(&view.camera).is_err()) {
+            Some(view) => Err(ViewError::Unknown(view.camera)),
+            None => Ok(pictures),
+        }
+    }
+
     async fn detect(&self, request: DetectRequest) -> Result<PictureDetections, DetectError> {
         let DetectRequest { picture, model, min_score, classes } = request;
         let choice = Choice { model, min_score, classes };
@@ -287,5 +317,15 @@ impl Backend for Server {
 
     fn not_ready(&self) -> Option<String> {
         self.why_not_ready()
+    }
+}
+
+impl http::Cameras for Server {
+    fn camera(&self, id: &CameraId) -> Result<CameraView, CameraError> {
+        self.fleet.get(id)
+    }
+
+    fn watch(&self, view: View) -> Result<LiveStream, ViewError> {
+        Backend::watch(self, vec![view])
     }
 }

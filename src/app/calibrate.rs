@@ -6,8 +6,8 @@ use ort::value::Tensor;
 use prost::Message as _;
 
 use crate::engine::onnx::OnnxRuntime;
-use crate::engine::preprocess::Preprocessor;
 use crate::frame::Picture;
+use crate::letterbox::Preprocessor;
 use crate::model::onnx::{ElementType, ModelProto};
 use crate::model::precision::calibrate::Calibrator;
 use crate::model::recipe::{Input, Layout};

@@ -11,6 +11,7 @@ use crate::detection::{Detection, FrameDetections, ModelInfo};
 use crate::engine::{EngineError, lane, post};
 use crate::frame::{Frame, Picture};
 use crate::ledger::{DropReason, Ticket};
+use crate::live::{Live, Offer};
 use crate::publisher::Hub;
 use crate::scheduler::{Crew, Scheduled, Scheduler, Taken};
 
@@ -105,6 +106,8 @@ impl Job {
 /// A frame's result, waiting for its turn to be published: what was found, or why it is to be dropped.
 pub struct Outcome {
     found: Result<Arc<FrameDetections>, DropReason>,
+    /// The frame's pixels, if somebody looks at its camera.
+    picture: Option<Arc<Picture>>,
     budget: Budget,
     late: bool,
     ticket: Ticket,
@@ -146,8 +149,12 @@ pub struct LaneWork {
     pub crew: Crew,
     /// Where the cameras' detections go.
     pub hub: Hub,
+    /// Where their pictures go, if somebody looks.
+    pub live: Live,
     /// The model's name.
     pub model: Arc<str>,
+    /// Pairs of landmarks that a drawing joins.
+    pub skeleton: Arc<[[u32; 2]]>,
 }
 
 impl post::Work for LaneWork {
@@ -206,6 +213,7 @@ impl post::Work for LaneWork {
 
 impl LaneWork {
     fn outcome(&self, frame: Frame, budget: Budget, late: bool, result: PictureResult) -> Outcome {
+        let picture = self.live.is_watched(&frame.camera).then(|| Arc::clone(&frame.picture));
         let found = result.map_err(|error| reason_of(&error)).map(|detections| {
             Arc::new(FrameDetections {
                 camera: frame.camera,
@@ -217,11 +225,11 @@ impl LaneWork {
                 detections,
             })
         });
-        Outcome { found, budget, late, ticket: frame.ticket }
+        Outcome { found, picture, budget, late, ticket: frame.ticket }
     }
 
     fn publish(&self, outcome: Option<Outcome>) {
-        let Some(Outcome { found, budget, late, ticket }) = outcome else { return };
+        let Some(Outcome { found, picture, budget, late, ticket }) = outcome else { return };
         let found = match found {
             Ok(found) => found,
             Err(reason) => return ticket.drop_as(reason),
@@ -231,9 +239,12 @@ impl LaneWork {
             Verdict::SignOfLife { first: true } => warn_too_slow(&found, &budget),
             Verdict::SignOfLife { first: false } | Verdict::Publish => {}
         }
-        let (objects, captured) = (found.detections.len(), found.capture.monotonic);
-        self.hub.publish(found);
-        ticket.publish_with(objects, captured.elapsed());
+        let found = self.hub.publish(found);
+        let age = found.capture.monotonic.elapsed();
+        ticket.publish_with(found.detections.len(), age);
+        if let Some(picture) = picture {
+            self.live.offer(Offer { picture, found, skeleton: Arc::clone(&self.skeleton), age });
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use crate::detection::ModelInfo;
 use crate::engine::supervisor::Supervisor;
 use crate::engine::{self, Engine};
 use crate::ingest::{Fleet, Store};
+use crate::live::{self, Live};
 use crate::publisher::Hub;
 use crate::{api, http, ingest, publisher, scheduler, telemetry};
 
@@ -70,6 +71,7 @@ pub struct App {
     server: Arc<Server>,
     router: Arc<Router>,
     hub: Hub,
+    live: Live,
     guard: Guard,
     health: api::Health,
     registry: Registry,
@@ -106,9 +108,10 @@ impl App {
         #[cfg(feature = "tensorrt")]
         gpu::register(&registry)?;
         let hub = Hub::new(config.publisher.clone(), publisher::Metrics::new(&registry)?);
+        let live = Live::start(&config.live, live::Metrics::new(&registry)?)?;
         let supervisor = Supervisor::start(config.engine, engine::Metrics::register(&registry)?)?;
         let scheduler = scheduler::Metrics::register(&registry)?;
-        let common = pipeline::Common { supervisor: supervisor.clone(), scheduler };
+        let common = pipeline::Common { supervisor: supervisor.clone(), scheduler, live: live.clone() };
         let folder = config.data_dir.clone();
         let store = tokio::task::spawn_blocking(move || ModelStore::open(&folder)).await??;
         let policy = Policy::new(&config.access);
@@ -132,10 +135,16 @@ impl App {
             pipelines: common,
             metrics: catalog::Metrics::register(&registry)?,
         });
-        let admission = config.ingest.admission;
-        let server =
-            Server::new(Arc::clone(&router), fleet, catalog, hub.clone(), supervisor, admission, policy);
-        let server = Arc::new(server);
+        let server = Arc::new(Server::new(backend::Parts {
+            router: Arc::clone(&router),
+            fleet,
+            catalog,
+            hub: hub.clone(),
+            live: live.clone(),
+            supervisor,
+            admission: config.ingest.admission,
+            policy,
+        }));
         start_cameras(&config, &server, &stored).await?;
 
         let stop_listening = CancellationToken::new();
@@ -144,7 +153,8 @@ impl App {
         let services = api::Server::new(config.grpc.clone(), backend, api::Metrics::new(&registry)?)
             .guarded_by(guard.clone());
         let health = services.health();
-        let pages = http::router(registry.clone(), readiness(&server), data_dir.warnings(), guard.clone());
+        let (ready, warnings) = (readiness(&server), data_dir.warnings());
+        let pages = http::router(registry.clone(), ready, warnings, Arc::clone(&server) as _, guard.clone());
         let (stop_grpc, stop_http) = (stop_listening.clone(), stop_listening.clone());
         let (grpc_end, http_end) = (listening("gRPC", &server), listening("HTTP", &server));
         let listeners = [
@@ -164,6 +174,7 @@ impl App {
             server,
             router,
             hub,
+            live,
             guard,
             health,
             registry,
@@ -216,6 +227,7 @@ impl App {
         }
         self.stop_listening.cancel();
         self.hub.close();
+        self.live.close();
         for listener in self.listeners {
             let stop = listener.abort_handle();
             drained &= timeout_at(deadline, listener).await.is_ok();

@@ -13,6 +13,7 @@ use crate::engine::lane::LaneModel;
 use crate::engine::post::{Equipment, Post};
 use crate::engine::supervisor::Supervisor;
 use crate::ledger::DropReason;
+use crate::live::Live;
 use crate::publisher::Hub;
 use crate::scheduler::queue::BatchPolicy;
 use crate::scheduler::{self, Crew, Scheduler};
@@ -27,6 +28,8 @@ pub struct Common {
     pub supervisor: Supervisor,
     /// What the schedulers measure.
     pub scheduler: scheduler::Metrics,
+    /// Where frames go that somebody looks at.
+    pub live: Live,
 }
 
 /// A model at work.
@@ -35,6 +38,7 @@ pub struct Pipeline {
     scheduler: Arc<JobScheduler>,
     hub: Hub,
     supervisor: Supervisor,
+    live: Live,
     serving: RwLock<Arc<Serving>>,
     lanes: Mutex<Lanes>,
 }
@@ -87,6 +91,7 @@ impl Pipeline {
             scheduler: Arc::new(scheduler),
             hub: hub.clone(),
             supervisor: common.supervisor.clone(),
+            live: common.live.clone(),
             serving: RwLock::new(Arc::clone(&model.serving)),
             lanes: Mutex::new(Lanes { posts: Vec::new(), crew: TaskTracker::new(), before: Vec::new() }),
         };
@@ -102,6 +107,7 @@ impl Pipeline {
     pub fn prepare(&self, model: OpenModel) -> Result<Relief, EngineError> {
         let OpenModel { serving, policy, engine, lanes } = model;
         let lane_model = LaneModel::from(&*serving.info);
+        let skeleton = Arc::from(serving.info.skeleton.as_slice());
         let equipment = Equipment { engine, model: lane_model, supervisor: self.supervisor.clone() };
         let mut relief = Relief {
             scheduler: Arc::clone(&self.scheduler),
@@ -116,7 +122,9 @@ impl Pipeline {
                 scheduler: Arc::clone(&self.scheduler),
                 crew: relief.crew.clone(),
                 hub: self.hub.clone(),
+                live: self.live.clone(),
                 model: Arc::clone(&self.name),
+                skeleton: Arc::clone(&skeleton),
             };
             // Linux shows 15 characters of a thread's name.
             let name = format!("infer-{index}");
@@ -164,6 +172,13 @@ impl Pipeline {
     /// Where its work waits.
     pub fn scheduler(&self) -> &Arc<JobScheduler> {
         &self.scheduler
+    }
+
+    /// How many of its lanes are at work, and how many are not.
+    pub fn lanes_at_work(&self) -> (usize, usize) {
+        let lanes = self.lanes();
+        let down = lanes.posts.iter().filter(|post| post.trouble().is_some()).count();
+        (lanes.posts.len() - down, down)
     }
 
     /// Why none of its lanes is at work; none while at least one is.
@@ -221,6 +236,7 @@ mod tests {
     use crate::engine::{self, Limits};
     use crate::frame::{CaptureQuality, CaptureTime, Frame, Picture};
     use crate::ledger::Ledger;
+    use crate::live;
     use crate::publisher::{self, Subscription};
     use crate::scheduler::queue::Terms;
 
@@ -259,6 +275,7 @@ mod tests {
             let common = Common {
                 supervisor: Supervisor::start(engine::Config::default(), metrics).unwrap(),
                 scheduler: scheduler::Metrics::register(&registry).unwrap(),
+                live: Live::start(&Default::default(), live::Metrics::new(&registry).unwrap()).unwrap(),
             };
             let events = hub.subscribe(EventFilter::default(), Vec::new());
             let pipeline = Pipeline::start(model, &hub, &common).unwrap();

@@ -2,9 +2,9 @@
 
 use crate::api::backend::{CameraTest, FirstPicture};
 use crate::camera::FailureKind;
-use crate::engine::preprocess::{Letterbox, Preprocessor};
 use crate::frame::Picture;
 use crate::ingest::Trial;
+use crate::letterbox::{Letterbox, Preprocessor};
 
 /// Good enough to judge where a camera looks.
 const QUALITY: u8 = 80;

@@ -5,10 +5,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::preprocess::{Letterbox, Preprocessor};
 use super::{EngineError, Lane, Metrics};
 use crate::detection::{BoundingBox, Detection, Landmark, ModelInfo};
 use crate::frame::Picture;
+use crate::letterbox::{Letterbox, Preprocessor};
 
 /// Something with a picture in it that wants to know what is there.
 pub trait Job: Send {

@@ -14,9 +14,8 @@ use std::time::Duration;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 use crate::frame::Picture;
+use crate::letterbox::{Letterbox, PreprocessError};
 use crate::telemetry::SECONDS_BUCKETS;
-
-use self::preprocess::Letterbox;
 
 pub mod check;
 pub mod fake;
@@ -25,8 +24,6 @@ pub mod gpu;
 pub mod lane;
 pub mod onnx;
 pub mod post;
-pub mod preprocess;
-pub mod resize;
 pub mod supervisor;
 #[cfg(feature = "tensorrt")]
 pub mod tensorrt;
@@ -132,7 +129,7 @@ pub enum EngineError {
     },
     /// A picture was refused.
     #[error(transparent)]
-    Preprocess(#[from] preprocess::PreprocessError),
+    Preprocess(#[from] PreprocessError),
 }
 
 /// How an engine wants to be fed.

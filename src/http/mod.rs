@@ -2,6 +2,8 @@
 //!
 //! What does not belong here: detections (`api`), and what the metrics count (each stage).
 
+mod cameras;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -21,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::{Denied, Guard, Role};
 use crate::listen::places::Limits;
 use crate::listen::{ListenError, Listener, Protocol, Setup, tls};
+
+pub use cameras::Cameras;
 
 /// The HTTP settings.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -96,12 +100,19 @@ pub async fn bind(config: &Config) -> Result<Listener, ListenError> {
     Listener::open(Setup { what: "HTTP", label: "http", address, limits, tls, protocol }).await
 }
 
-/// The pages: `/` and `/metrics` for whom `guard` lets in, `/healthz` and `/readyz` for everybody: what looks
+/// The pages: `/`, `/metrics` and the cameras' pictures for whom `guard` lets in, `/healthz` and `/readyz` for everybody: what looks
 /// after the server's life has no token.
-pub fn router(registry: Registry, not_ready: NotReady, warnings: Warnings, guard: Guard) -> Router {
+pub fn router(
+    registry: Registry,
+    not_ready: NotReady,
+    warnings: Warnings,
+    cameras: Arc<dyn Cameras>,
+    guard: Guard,
+) -> Router {
     Router::new()
         .route("/", get(|| async { Html(include_str!("index.html")) }))
         .route("/metrics", get(metrics))
+        .merge(cameras::routes(cameras))
         .route_layer(middleware::from_fn_with_state(guard, authorize))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))

@@ -1,7 +1,9 @@
 //! The pages over real sockets.
 
 use std::sync::Mutex;
+use std::time::{Instant, SystemTime};
 
+use futures_util::{StreamExt as _, stream};
 use prometheus::IntCounter;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -10,7 +12,64 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::auth;
+use crate::camera::{
+    CameraError, CameraId, CameraOrigin, CameraSpec, CameraState, CameraStatus, CameraUrl, CameraView,
+};
+use crate::detection::{FrameDetections, Published};
+use crate::frame::{CaptureQuality, CaptureTime};
+use crate::ledger::Balance;
 use crate::listen::MAX_HEAD_BYTES;
+use crate::view::{LivePicture, LiveStream, View, ViewError};
+
+/// Its only camera, a disabled one, is `yard`; the others are shown when they are not there.
+struct Yard;
+
+impl Cameras for Yard {
+    fn camera(&self, id: &CameraId) -> Result<CameraView, CameraError> {
+        if id.as_str() == "nowhere" {
+            return Err(CameraError::Unknown(id.clone()));
+        }
+        let url = CameraUrl::parse("rtsp://10.0.0.9/live").unwrap();
+        let spec = CameraSpec { enabled: id.as_str() != "disabled", ..CameraSpec::new(id.clone(), url) };
+        let status = Arc::new(CameraStatus {
+            state: CameraState::Backoff,
+            reason: "the camera refuses connections".into(),
+            failure: None,
+            since: SystemTime::UNIX_EPOCH,
+            retry_at: None,
+            frame_size: None,
+        });
+        let origin = CameraOrigin::Config;
+        Ok(CameraView { spec, origin, status, balance: Balance::default(), reconnects: 0 })
+    }
+
+    /// The pictures say which they are, and what was asked.
+    fn watch(&self, view: View) -> Result<LiveStream, ViewError> {
+        if view.camera.as_str() == "dark" {
+            return Ok(Box::pin(stream::pending()));
+        }
+        let picture = move |number: u64| LivePicture {
+            found: Arc::new(Published::new(Arc::new(frame(&view.camera, number)), 1)),
+            jpeg: format!("{number} {} {} {:?}", view.boxes, view.side.pixels(), view.max_fps).into(),
+            width: 4,
+            height: 2,
+            age: Duration::ZERO,
+            skipped: 0,
+        };
+        let end = stream::iter([Err(ViewError::ShuttingDown)]);
+        Ok(Box::pin(stream::iter(1..=3).map(picture).map(Ok).chain(end)))
+    }
+}
+
+fn frame(camera: &CameraId, sequence: u64) -> FrameDetections {
+    let capture = CaptureTime {
+        wall: SystemTime::UNIX_EPOCH,
+        monotonic: Instant::now(),
+        quality: CaptureQuality::Arrival,
+    };
+    let (camera, model) = (camera.clone(), "coco".into());
+    FrameDetections { camera, sequence, capture, width: 4, height: 2, model, detections: Vec::new() }
+}
 
 struct Served {
     address: SocketAddr,
@@ -34,7 +93,8 @@ async fn serve_guarded(guard: Guard) -> Served {
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let warnings: Warnings = Arc::new(|| vec!["the disk is nearly full".into()]);
-    let router = router(registry, Arc::new(move || told.lock().unwrap().clone()), warnings, guard);
+    let not_ready: NotReady = Arc::new(move || told.lock().unwrap().clone());
+    let router = router(registry, not_ready, warnings, Arc::new(Yard), guard);
     let task = tokio::spawn(async move {
         serve(&config, listener, router, async {
             let _ = stopped.await;
@@ -83,7 +143,7 @@ async fn pages_want_a_token_and_health_does_not() {
     let tokens = tokens.replace("SHA", &auth::Digest::of(b"centerx_x").to_string());
     let guard = Guard::new(toml::from_str(&tokens).unwrap(), &Registry::new()).unwrap();
     let served = serve_guarded(guard).await;
-    for page in ["/metrics", "/"] {
+    for page in ["/metrics", "/", "/cameras/yard/snapshot.jpg", "/cameras/yard/live.mjpg"] {
         let answer = ask(served.address, &format!("GET {page} HTTP/1.1")).await;
         assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
         assert!(answer.contains("www-authenticate: Bearer realm=\"centerx\"\r\n"), "{answer}");
@@ -94,6 +154,51 @@ async fn pages_want_a_token_and_health_does_not() {
     }
     assert!(ask(served.address, "GET /healthz HTTP/1.1").await.starts_with("HTTP/1.1 200"));
     assert!(ask(served.address, "GET /readyz HTTP/1.1").await.starts_with("HTTP/1.1 503"));
+}
+
+#[tokio::test]
+async fn a_snapshot_is_a_picture_without_boxes_unless_they_are_asked_for() {
+    let served = serve_pages().await;
+    let answer = ask(served.address, "GET /cameras/yard/snapshot.jpg HTTP/1.1").await;
+    assert!(answer.contains("content-type: image/jpeg\r\n"), "{answer}");
+    assert!(answer.contains("cache-control: no-store\r\n"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\n1 false 640 None"), "{answer}");
+    let answer = ask(served.address, "GET /cameras/yard/snapshot.jpg?boxes=1&max_side=1281 HTTP/1.1").await;
+    assert!(answer.ends_with("1 true 1920 None"), "{answer}");
+}
+
+#[tokio::test]
+async fn live_pictures_are_parts_that_end_with_the_server() {
+    let served = serve_pages().await;
+    let answer = ask(served.address, "GET /cameras/yard/live.mjpg?max_fps=2 HTTP/1.0").await;
+    assert!(
+        answer.contains("content-type: multipart/x-mixed-replace; boundary=centerx-picture\r\n"),
+        "{answer}"
+    );
+    let body = answer.split_once("\r\n\r\n").unwrap().1;
+    let part = |number| {
+        format!("Content-Type: image/jpeg\r\nContent-Length: 20\r\n\r\n{number} true 640 Some(2.0)\r\n")
+    };
+    let boundary = "--centerx-picture\r\n";
+    let whole: Vec<_> = (1..=3).map(part).collect();
+    assert_eq!(body, format!("{boundary}{}{boundary}", whole.join(boundary)));
+}
+
+#[tokio::test]
+async fn cameras_without_a_picture_are_told_of_in_words() {
+    let served = serve_pages().await;
+    let ask = async |path| ask(served.address, &format!("GET /cameras/{path} HTTP/1.1")).await;
+    for page in ["snapshot.jpg", "live.mjpg"] {
+        let answer = ask(format!("nowhere/{page}")).await;
+        assert!(answer.contains("404") && answer.ends_with("nowhere\n"), "{answer}");
+        assert!(ask(format!("no%20id/{page}")).await.starts_with("HTTP/1.1 404"));
+        let answer = ask(format!("disabled/{page}")).await;
+        assert!(answer.starts_with("HTTP/1.1 409") && answer.contains("enable it"), "{answer}");
+        assert!(ask(format!("yard/{page}?boxes=maybe")).await.starts_with("HTTP/1.1 400"));
+    }
+    let answer = ask("dark/snapshot.jpg".into()).await;
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(answer.ends_with("within 5 s; it is backoff: the camera refuses connections\n"), "{answer}");
 }
 
 #[tokio::test]

@@ -30,6 +30,8 @@ pub(super) struct Watched {
     status: RwLock<Arc<CameraStatus>>,
     retries: [AtomicU64; FailureKind::ALL.len()],
     skipped: AtomicU64,
+    connects: AtomicU64,
+    decode_nanoseconds: AtomicU64,
     decode_seconds: Histogram,
     max_clock_offset: Duration,
     sink: Arc<dyn Sink>,
@@ -84,6 +86,8 @@ impl Watched {
             teller: Mutex::new(Teller { epoch: 0, silent: false }),
             retries: Default::default(),
             skipped: AtomicU64::new(0),
+            connects: AtomicU64::new(0),
+            decode_nanoseconds: AtomicU64::new(0),
             decode_seconds,
             max_clock_offset,
             sink,
@@ -110,6 +114,22 @@ impl Watched {
     /// Coded frames that were not decoded.
     pub(super) fn skipped(&self) -> u64 {
         self.skipped.load(Ordering::Relaxed)
+    }
+
+    /// How often it went live.
+    pub(super) fn connects(&self) -> u64 {
+        self.connects.load(Ordering::Relaxed)
+    }
+
+    /// What its decoder took over all frames together.
+    pub(super) fn decode_time(&self) -> Duration {
+        Duration::from_nanos(self.decode_nanoseconds.load(Ordering::Relaxed))
+    }
+
+    fn count_decoded(&self, took: Duration) {
+        self.decode_seconds.observe(took.as_secs_f64());
+        let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.decode_nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
     }
 
     pub(super) fn view(&self) -> CameraView {
@@ -199,6 +219,9 @@ impl Watched {
         if *last == status {
             return;
         }
+        if status.state == CameraState::Live && last.state != CameraState::Live {
+            self.connects.fetch_add(1, Ordering::Relaxed);
+        }
         let status = Arc::new(status);
         *self.status.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&status);
         self.sink.state_changed(&self.id, &status);
@@ -216,7 +239,7 @@ impl Watched {
 impl Receiver for Watched {
     /// Enters a frame into the books and offers it to the sink, or drops it by name.
     fn enter(&self, connection: u64, frame: Decoded) {
-        self.decode_seconds.observe((frame.decoded - frame.decode_began).as_secs_f64());
+        self.count_decoded(frame.decoded - frame.decode_began);
         let age = frame.arrived.elapsed();
         // Held while the sink takes the frame, so that after `change` and `retire` none can follow.
         let mut gate = self.gate();

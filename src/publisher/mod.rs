@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::camera::{CameraId, CameraStatus};
-use crate::detection::{Event, EventFilter, FrameDetections};
+use crate::detection::{Event, EventFilter, FrameDetections, Published};
 
 pub use config::Config;
 pub use metrics::Metrics;
@@ -59,8 +59,8 @@ impl Hub {
     /// Hands a frame's detections to every subscriber of its camera. Never blocks on a subscriber.
     ///
     /// Subscribers receive a camera's frames in the order of these calls, so one camera's frames are to be
-    /// published one after the other.
-    pub fn publish(&self, frame: Arc<FrameDetections>) {
+    /// published one after the other. Returns the frame as they receive it.
+    pub fn publish(&self, frame: Arc<FrameDetections>) -> Arc<Published> {
         let begun = Instant::now();
         // In one step: who subscribes before it is in the table, who does after it finds the frame kept.
         let (entry, table) = {
@@ -80,6 +80,7 @@ impl Hub {
             self.0.metrics.stalled();
             self.0.take_out(subscriber);
         }
+        Arc::clone(entry.whole())
     }
 
     /// Hands a camera's new state to every subscriber of the camera.

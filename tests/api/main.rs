@@ -9,6 +9,7 @@ mod detect;
 mod detect_stream;
 mod history;
 mod life;
+mod live;
 mod python;
 mod stream_ends;
 mod subscribe;

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use centerx::engine::preprocess::Preprocessor;
 use centerx::ingest::clip::ClipReader;
+use centerx::letterbox::Preprocessor;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

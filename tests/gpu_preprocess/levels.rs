@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use centerx::engine::preprocess::Preprocessor;
 use centerx::engine::tensorrt::preprocess::host;
 use centerx::frame::{ColorMatrix, Colorimetry, Picture, PixelFormat, PlaneData};
+use centerx::letterbox::Preprocessor;
 
 /// Planes in memory of their own, none longer than it has to be.
 pub struct Planes(pub Vec<Vec<u8>>);

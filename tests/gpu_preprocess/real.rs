@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use centerx::engine::preprocess::Preprocessor;
 use centerx::frame::{Picture, PixelFormat};
 use centerx::ingest::clip::ClipReader;
+use centerx::letterbox::Preprocessor;
 
 use crate::files::sample;
 use crate::levels::{Levels, both, colorimetries, picture};

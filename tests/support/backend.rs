@@ -20,7 +20,9 @@ use centerx::detection::{
 use centerx::frame::{CaptureQuality, CaptureTime, Picture};
 use centerx::history::{self, CameraHistory, Point};
 use centerx::ledger::Balance;
+use centerx::live::{self, Live};
 use centerx::publisher::{self, Hub};
+use centerx::view::{LiveStream, View, ViewError};
 use prometheus::Registry;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
@@ -78,6 +80,7 @@ pub struct Asked {
 /// Cameras in a map, detections by script.
 pub struct Scripted {
     pub hub: Hub,
+    pub live: Live,
     pub cameras: Mutex<BTreeMap<CameraId, CameraView>>,
     pub not_ready: Mutex<Option<String>>,
     /// The next change to the cameras fails with this.
@@ -175,6 +178,7 @@ impl Scripted {
     pub fn new(registry: &Registry, config: publisher::Config) -> Self {
         Self {
             hub: Hub::new(config, publisher::Metrics::new(registry).unwrap()),
+            live: Live::start(&Default::default(), live::Metrics::new(registry).unwrap()).unwrap(),
             cameras: Mutex::default(),
             not_ready: Mutex::default(),
             refuse_change: Mutex::default(),
@@ -234,7 +238,9 @@ impl Backend for Scripted {
     }
 
     async fn remove_camera(&self, id: &CameraId) -> Result<(), CameraError> {
-        self.change()?.remove(id).map(|_| ()).ok_or_else(|| CameraError::Unknown(id.clone()))
+        self.change()?.remove(id).ok_or_else(|| CameraError::Unknown(id.clone()))?;
+        self.live.forget(id);
+        Ok(())
     }
 
     async fn test_camera(&self, spec: CameraSpec, origin: CameraOrigin) -> Result<CameraTest, CameraError> {
@@ -289,6 +295,14 @@ impl Backend for Scripted {
         let initial = initial.map(|(id, view)| Event::CameraState(id.clone(), Arc::clone(&view.status)));
         let initial = initial.collect();
         Ok(Box::pin(self.hub.subscribe(filter, initial)))
+    }
+
+    fn watch(&self, views: Vec<View>) -> Result<LiveStream, ViewError> {
+        let known = self.cameras.lock().unwrap();
+        match views.iter().find(|view| !known.contains_key(&view.camera)) {
+            Some(unknown) => Err(ViewError::Unknown(unknown.camera.clone())),
+            None => Ok(self.live.watch(&views)),
+        }
     }
 
     async fn detect(&self, request: DetectRequest) -> Result<PictureDetections, DetectError> {

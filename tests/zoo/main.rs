@@ -9,9 +9,9 @@ use std::sync::OnceLock;
 use centerx::engine::Engine;
 use centerx::engine::check::Promise;
 use centerx::engine::onnx::{OnnxRuntime, Threads};
-use centerx::engine::preprocess::Preprocessor;
 use centerx::frame::Picture;
 use centerx::ingest::clip::ClipReader;
+use centerx::letterbox::Preprocessor;
 use centerx::model::{self, DetectorModel};
 use centerx::picture_file;
 

@@ -8,8 +8,8 @@ use ort::value::Tensor;
 
 use crate::detection::{BoundingBox, ModelInfo};
 use crate::engine::onnx::OnnxRuntime;
-use crate::engine::preprocess::Preprocessor;
 use crate::ingest::clip::ClipReader;
+use crate::letterbox::Preprocessor;
 
 /// Frames a second of a loop over `video`, read as fast as it goes, with the runtime on `threads` threads.
 ///

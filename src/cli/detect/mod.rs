@@ -16,7 +16,6 @@ use crate::frame::Picture;
 
 use super::UsageError;
 
-mod draw;
 mod report;
 mod still;
 mod video;

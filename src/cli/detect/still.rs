@@ -6,11 +6,12 @@ use std::path::Path;
 
 use anyhow::Context;
 
+use crate::annotate;
 use crate::cli::output;
 use crate::picture_file;
 
 use super::report::{Record, picture_table};
-use super::{Detector, Settings, draw};
+use super::{Detector, Settings};
 
 /// Whether the file begins like a picture that can be read here. An empty file counts as one, for the
 /// clearer error.
@@ -46,7 +47,7 @@ pub fn detect(detector: &mut Detector, path: &Path, settings: &Settings<'_>) -> 
     }
     if let Some(output) = settings.output {
         let mut rgb = picture.plane(0).to_vec();
-        draw::draw(&mut rgb, size, &detections, &detector.model.skeleton)?;
+        annotate::draw(&mut rgb, size, &detections, &detector.model.skeleton)?;
         image::save_buffer(output, &rgb, size.0, size.1, image::ColorType::Rgb8)
             .with_context(|| format!("cannot write {}", output.display()))?;
         eprintln!("wrote {}", output.display());

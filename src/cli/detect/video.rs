@@ -2,14 +2,15 @@
 
 use std::path::Path;
 
+use crate::annotate;
 use crate::cli::{output, progress};
 use crate::detection::Detection;
-use crate::engine::preprocess::{Letterbox, Preprocessor};
 use crate::frame::Picture;
 use crate::ingest::clip::{ClipReader, ClipWriter};
+use crate::letterbox::Preprocessor;
 
 use super::report::{Record, Summary};
-use super::{Detector, Settings, draw};
+use super::{Detector, Settings};
 
 /// Looks at every frame of a video and reports it.
 pub fn detect(detector: &mut Detector, path: &Path, settings: &Settings<'_>) -> anyhow::Result<()> {
@@ -54,14 +55,6 @@ pub fn detect(detector: &mut Detector, path: &Path, settings: &Settings<'_>) -> 
     Ok(())
 }
 
-/// Takes what was found in a frame to where the frame lies in the clip that is written.
-fn place(found: &mut Detection, fit: Letterbox) {
-    found.bbox = fit.map(found.bbox);
-    for landmark in &mut found.landmarks {
-        [landmark.x, landmark.y] = fit.map_point([landmark.x, landmark.y]);
-    }
-}
-
 /// Writes the frames with boxes drawn; opened at the first frame, whose size it takes.
 struct Annotator<'a> {
     output: &'a Path,
@@ -92,33 +85,12 @@ impl<'a> Annotator<'a> {
         let size = writer.size();
         let mut rgb = vec![0; size.0 as usize * size.1 as usize * 3];
         let fit = self.preprocessor.letterbox(picture, size, &mut rgb)?;
-        detections.iter_mut().for_each(|found| place(found, fit));
-        draw::draw(&mut rgb, size, &detections, skeleton)?;
+        detections.iter_mut().for_each(|found| annotate::place(found, fit));
+        annotate::draw(&mut rgb, size, &detections, skeleton)?;
         Ok(writer.write(&rgb)?)
     }
 
     fn finish(self) -> anyhow::Result<()> {
         self.writer.map_or(Ok(()), |writer| Ok(writer.finish()?))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::detection::{BoundingBox, Landmark};
-
-    #[test]
-    fn boxes_and_landmarks_go_where_the_frame_lies_in_the_clip() {
-        let mut found = Detection {
-            bbox: BoundingBox { x1: 10.0, y1: 20.0, x2: 30.0, y2: 40.0 },
-            score: 0.9,
-            class_id: 0,
-            label: "face".into(),
-            landmarks: vec![Landmark { x: 12.0, y: 24.0, score: 0.7 }],
-        };
-        // A frame of half the clip's size.
-        place(&mut found, Letterbox::fit((320, 240), (640, 480)));
-        assert_eq!(found.bbox, BoundingBox { x1: 20.0, y1: 40.0, x2: 60.0, y2: 80.0 });
-        assert_eq!(found.landmarks, [Landmark { x: 24.0, y: 48.0, score: 0.7 }]);
     }
 }

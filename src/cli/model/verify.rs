@@ -10,7 +10,7 @@ use super::table;
 use crate::app::models::load_runtime;
 use crate::app::verify::verify;
 use crate::cli::{UsageError, output};
-use crate::engine::preprocess::Preprocessor;
+use crate::letterbox::Preprocessor;
 use crate::model::verify::compare::{Agreement, LEAST_SCORE};
 use crate::model::verify::pictures::{RgbPicture, random};
 use crate::model::verify::{Limits, Report};

@@ -25,7 +25,7 @@ fn epoch(subscription: &mut Subscription) -> u64 {
 }
 
 fn publish(hub: &Hub, name: &str, sequences: impl IntoIterator<Item = u64>) {
-    sequences.into_iter().for_each(|sequence| hub.publish(frame(name, sequence, vec![])));
+    sequences.into_iter().for_each(|sequence| _ = hub.publish(frame(name, sequence, vec![])));
 }
 
 #[test]

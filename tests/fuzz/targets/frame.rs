@@ -2,7 +2,7 @@
 #![no_main]
 
 use centerx::api::{fuzzing, v1};
-use centerx::engine::preprocess::Preprocessor;
+use centerx::letterbox::Preprocessor;
 
 const INPUT: (u32, u32) = (64, 48);
 

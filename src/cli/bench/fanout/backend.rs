@@ -10,6 +10,7 @@ use crate::camera::{CameraError, CameraId, CameraOrigin, CameraPatch, CameraSpec
 use crate::detection::{EventFilter, PictureDetections};
 use crate::history::CameraHistory;
 use crate::publisher::Hub;
+use crate::view::{LiveStream, View, ViewError};
 
 /// Subscriptions to a hub; everything else is refused.
 pub(super) struct OnlyHub(pub(super) Hub);
@@ -56,6 +57,10 @@ impl Backend for OnlyHub {
 
     fn subscribe(&self, filter: EventFilter) -> Result<EventStream, SubscribeError> {
         Ok(Box::pin(self.0.subscribe(filter, Vec::new())))
+    }
+
+    fn watch(&self, _: Vec<View>) -> Result<LiveStream, ViewError> {
+        Err(ViewError::ShuttingDown)
     }
 
     async fn detect(&self, _: DetectRequest) -> Result<PictureDetections, DetectError> {

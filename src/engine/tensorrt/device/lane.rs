@@ -11,9 +11,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::engine::preprocess::Letterbox;
 use crate::engine::{EngineError, Lane, Rows};
 use crate::frame::Picture;
+use crate::letterbox::Letterbox;
 
 use super::api::{DeviceAddress, Execution, PlanShape};
 use super::error::{DeviceError, ErrorKind};

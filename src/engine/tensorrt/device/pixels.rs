@@ -17,8 +17,8 @@ use super::api::{DeviceAddress, PlanShape};
 use super::context::Retained;
 use super::error::{DeviceError, ErrorKind};
 use super::owned::{DeviceMemory, Event, Kernel, Pinned, Stream};
-use crate::engine::preprocess::Letterbox;
 use crate::frame::Picture;
+use crate::letterbox::Letterbox;
 
 type Result<T> = std::result::Result<T, DeviceError>;
 

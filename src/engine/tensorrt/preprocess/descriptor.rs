@@ -6,8 +6,8 @@
 use std::mem::offset_of;
 
 use super::KernelError;
-use crate::engine::preprocess::Letterbox;
 use crate::frame::{ColorMatrix, Colorimetry, Picture, PixelFormat};
+use crate::letterbox::Letterbox;
 
 /// The longest side, of pictures and of the network's input, for which the kernel's 32-bit arithmetic is exact.
 pub const MAX_SIDE: u32 = 32_767;

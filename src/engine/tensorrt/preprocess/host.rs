@@ -3,8 +3,8 @@
 #![allow(unsafe_code)]
 
 use super::{Batch, Descriptor, DevicePicture, KernelError};
-use crate::engine::preprocess::Letterbox;
 use crate::frame::Picture;
+use crate::letterbox::Letterbox;
 
 // Made by build/kernel.rs out of host.cpp.
 unsafe extern "C" {

@@ -2,7 +2,7 @@
 //
 // One source for two compilers: NVRTC makes GPU code of it at run time, the host's C++ compiler makes what the
 // tests compare with the CPU path (host.cpp). There is no floating point in it, so that both come to the same
-// bytes. It computes what ../../resize.rs computes: weights of 14 bits, rows first, 8 bits kept after the point
+// bytes. It computes what ../../../letterbox/resize.rs computes: weights of 14 bits, rows first, 8 bits kept after the point
 // between the passes; chroma goes to the size of the letterboxed picture directly, as area averages.
 //
 // NVRTC brings no standard headers, and none are needed.

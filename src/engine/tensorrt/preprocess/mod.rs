@@ -2,7 +2,7 @@
 //!
 //! The kernel (`kernel.cu`) is compiled at run time by [NVRTC](nvrtc), for the GPU that is there, and
 //! [launched](launch) through the CUDA driver. [`host`] runs the same source on the CPU: it computes in integers
-//! only, so that what the tests compare with [`Preprocessor`](crate::engine::preprocess::Preprocessor) is what a
+//! only, so that what the tests compare with [`Preprocessor`](crate::letterbox::Preprocessor) is what a
 //! GPU has to come to as well.
 //!
 //! How it goes: [`nvrtc::Nvrtc::load`], [`nvrtc::Nvrtc::compile`], [`launch::Kernel::load`]; then for each batch

@@ -4,10 +4,10 @@ use super::super::ErrorKind;
 use super::super::fake::{Call, FakeGpu, FakePlan};
 use super::super::pixels::LIMIT;
 use super::{Bench, PLENTY, PlanShape, Promise, Setup, kernel};
-use crate::engine::preprocess::{Letterbox, Preprocessor};
 use crate::engine::tensorrt::preprocess::{MAX_SIDE, host};
 use crate::engine::{Engine, EngineError, Lane};
 use crate::frame::{ColorMatrix, Colorimetry, Picture, PixelFormat, PlaneData};
+use crate::letterbox::{Letterbox, Preprocessor};
 
 const SHAPE: PlanShape = PlanShape { input: (24, 16), top_k: 2, values: 6, max_batch: 8, optimum: 4 };
 const FORMATS: [PixelFormat; 3] = [PixelFormat::I420, PixelFormat::Nv12, PixelFormat::Rgb];

@@ -1,4 +1,5 @@
-//! From a decoded picture to network input: letterbox and colour conversion, once, into the batch's memory.
+//! From a decoded picture to RGB of another size: network input, letterboxed straight into the batch's memory, and
+//! pictures for people.
 //!
 //! The letterbox is centerX's: scale by `min(W/w, H/h)`, picture at the top left, zeros at the right and
 //! bottom, area interpolation when shrinking. Planes are resized before the colour conversion, chroma straight
@@ -6,17 +7,19 @@
 //!
 //! No clock, no I/O.
 
+pub mod resize;
+
 use std::collections::HashMap;
 
 use yuv::{YuvBiPlanarImage, YuvConversionMode, YuvPlanarImage, YuvRange, YuvStandardMatrix};
 
-use super::resize::{Grow, Resizer, Rows, Scratch};
 use crate::detection::BoundingBox;
 use crate::frame::{ColorMatrix, Picture, PixelFormat};
+use resize::{Grow, Resizer, Rows, Scratch};
 
 /// A picture could not be brought into the input's form.
 #[derive(Debug, thiserror::Error)]
-#[error("a {picture} cannot be made network input: {cause}")]
+#[error("a {picture} cannot be converted: {cause}")]
 pub struct PreprocessError {
     picture: String,
     cause: String,
@@ -38,6 +41,11 @@ impl Letterbox {
         let scale = (f64::from(input.0) / f64::from(source.0)).min(f64::from(input.1) / f64::from(source.1));
         let side = |length: u32, limit: u32| ((f64::from(length) * scale).round() as u32).clamp(1, limit);
         Self { width: side(source.0, input.0), height: side(source.1, input.1), source }
+    }
+
+    /// A `source` (width, height) picture that fills a `target` (width, height).
+    pub fn fill(source: (u32, u32), target: (u32, u32)) -> Self {
+        Self { width: target.0, height: target.1, source }
     }
 
     /// Takes a box in pixels of the source picture to input pixels.
@@ -95,6 +103,22 @@ impl Preprocessor {
         self.convert(picture, fit, input, target)
             .map_err(|cause| PreprocessError { picture: format!("{picture:?}"), cause })?;
         clear_borders(fit, input, target);
+        Ok(fit)
+    }
+
+    /// Writes `picture` into `target`, uint8 `[size.1, size.0, 3]`, all of which it fills.
+    ///
+    /// # Errors
+    /// A picture that the colour conversion refuses.
+    pub fn scale(
+        &mut self,
+        picture: &Picture,
+        size: (u32, u32),
+        target: &mut [u8],
+    ) -> Result<Letterbox, PreprocessError> {
+        let fit = Letterbox::fill((picture.width, picture.height), size);
+        self.convert(picture, fit, size, target)
+            .map_err(|cause| PreprocessError { picture: format!("{picture:?}"), cause })?;
         Ok(fit)
     }
 

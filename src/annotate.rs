@@ -7,6 +7,7 @@ use opencv::imgproc::{
 use opencv::prelude::*;
 
 use crate::detection::{BoundingBox, Detection, Landmark};
+use crate::letterbox::Letterbox;
 
 /// Draws every detection onto `rgb`, uint8 `[height, width, 3]`, its landmarks joined as `skeleton` says.
 ///
@@ -34,6 +35,14 @@ pub fn draw(
         label(&mut canvas, width as i32, &text, frame, color, 0.55 * scale)?;
     }
     Ok(())
+}
+
+/// Takes what was found in a frame to where the frame lies in the picture that is drawn on.
+pub fn place(found: &mut Detection, fit: Letterbox) {
+    found.bbox = fit.map(found.bbox);
+    for landmark in &mut found.landmarks {
+        [landmark.x, landmark.y] = fit.map_point([landmark.x, landmark.y]);
+    }
 }
 
 fn to_rect(bbox: BoundingBox) -> Rect {
@@ -198,5 +207,20 @@ mod tests {
         let colors: std::collections::HashSet<_> =
             (0..80).map(|class| color(class).0.map(|c| c as u32)).collect();
         assert!(colors.len() > 75);
+    }
+
+    #[test]
+    fn boxes_and_landmarks_go_where_the_frame_lies_in_the_clip() {
+        let mut found = Detection {
+            bbox: BoundingBox { x1: 10.0, y1: 20.0, x2: 30.0, y2: 40.0 },
+            score: 0.9,
+            class_id: 0,
+            label: "face".into(),
+            landmarks: vec![Landmark { x: 12.0, y: 24.0, score: 0.7 }],
+        };
+        // A frame of half the clip's size.
+        place(&mut found, Letterbox::fit((320, 240), (640, 480)));
+        assert_eq!(found.bbox, BoundingBox { x1: 20.0, y1: 40.0, x2: 60.0, y2: 80.0 });
+        assert_eq!(found.landmarks, [Landmark { x: 24.0, y: 48.0, score: 0.7 }]);
     }
 }
