@@ -7,11 +7,13 @@ import * as words from "./words.js";
 
 /** Milliseconds between two descriptions of the picture for those who do not see it. */
 const DESCRIBE = 3000;
+/** A share of dropped frames that is worth a warning. */
+const MANY = 0.01;
 
 /** A list item that shows a camera. */
 export class Card {
   #fleet;
-  #describedAt = 0;
+  #describedAt = -Infinity;
 
   constructor(id, fleet) {
     this.id = id;
@@ -51,7 +53,7 @@ export class Card {
 
   /** Shows a message of LiveService.Watch. */
   show(message) {
-    this.picture.show(message);
+    this.picture.show(message).then(() => (this.trouble.element.hidden = this.picture.message !== null));
     const now = performance.now();
     if (now - this.#describedAt < DESCRIBE) return;
     this.#describedAt = now;
@@ -68,13 +70,13 @@ export class Card {
 
   #showDrops({ received, dropped }) {
     const missed = [...dropped].filter(([reason]) => words.isMissed(reason));
-    const [first] = missed;
-    const share = first && received ? words.percent(first[1] / received) : "0 %";
-    say(this.figures.dropped.value, share);
-    mark(this.figures.dropped.whole, "data-warn", first && first[1] > received * 0.01 ? "" : null);
-    const told = missed.map(([reason, rate]) => `${words.drop(reason)}: ${words.percent(rate / received)}`);
-    mark(this.figures.dropped.whole, "title", told.join(", ") || null);
-    say(this.figures.dropped.note, first ? words.drop(first[0]) : "");
+    const share = received ? missed.reduce((sum, [, rate]) => sum + rate, 0) / received : 0;
+    const { value, whole, note } = this.figures.dropped;
+    say(value, words.percent(share));
+    mark(whole, "data-warn", share > MANY ? "" : null);
+    const told = missed.map(([reason, rate]) => `${words.percent(rate / received)} ${words.drop(reason)}`);
+    mark(whole, "title", told.join(", ") || null);
+    say(note, told.join(", "));
   }
 }
 

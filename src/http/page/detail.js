@@ -18,7 +18,7 @@ const FIGURES = 500;
 /** The view of a camera, for as long as it is shown. */
 export class Detail {
   #parts;
-  #shownAt = 0;
+  #shownAt = -Infinity;
   #onChange = () => this.#update();
 
   constructor(id, { server, fleet, viewer, session }) {
@@ -94,7 +94,8 @@ export class Detail {
 
   #show(message) {
     if (message.detections.camera_id !== this.id) return;
-    this.picture.show(message);
+    const over = this.#parts.trouble.element;
+    this.picture.show(message).then(() => (over.hidden = this.picture.message !== null));
     this.filter.see(message.detections.detections);
     const now = performance.now();
     if (now - this.#shownAt < FIGURES) return;

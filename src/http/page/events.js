@@ -92,7 +92,7 @@ export class EventList {
     this.empty.remove();
     const sign = dot ? h("span", { class: "dot" }) : kind === "missed" ? h("span", { class: "dot" }) : icon(kind);
     if (dot) sign.style.setProperty("--of", dot);
-    this.list.prepend(h("li", { "data-kind": kind }, h("time", {}, words.clock(time)), sign, h("span", {}, text)));
+    this.list.prepend(h("li", { "data-kind": kind, "data-state": kind }, h("time", {}, words.clock(time)), sign, h("span", {}, text)));
     while (this.list.children.length > MOST) this.list.lastChild.remove();
   }
 }

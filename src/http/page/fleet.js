@@ -5,6 +5,8 @@ import { backoff, pause } from "./server.js";
 import * as words from "./words.js";
 
 const INTERVAL = 2000;
+/** A server that does not answer for so long is away: the network may have gone without a word. */
+const PATIENCE = 5000;
 /** Rates are told over so long. */
 const WINDOW = 10_000;
 
@@ -78,8 +80,8 @@ export class Fleet extends EventTarget {
 
   async #ask() {
     const [{ cameras }, { models }] = await Promise.all([
-      this.#server.call("CameraService", "ListCameras"),
-      this.#server.call("CameraService", "GetCapacity"),
+      this.#server.call("CameraService", "ListCameras", {}, { patience: PATIENCE }),
+      this.#server.call("CameraService", "GetCapacity", {}, { patience: PATIENCE }),
     ]);
     this.capacities = new Map(models.map((model) => [model.model, model]));
     // Cameras that are added, and models that are loaded, change their number.

@@ -12,6 +12,8 @@ import * as words from "./words.js";
 const LANDMARK_SCORE = 0.3;
 /** Screens with more pixels than two for one are not told apart from that. */
 const MAX_RATIO = 2;
+/** The size of labels in pixels of the page: a part of the canvas's width, within bounds. */
+const LABEL = { part: 1 / 64, least: 11, most: 15 };
 
 /** One camera's pictures. */
 export class Picture {
@@ -99,9 +101,10 @@ export class Picture {
     const at = ({ x, y }) => ({ x: place.x + x * scale.x, y: place.y + y * scale.y });
     const bones = this.skeleton?.(found.model) ?? [];
     const shown = found.detections.filter(this.filter);
-    // The best score last, and so on top.
-    const boxes = shown.toReversed().map((detection) => drawObject(context, detection, at, bones));
-    mark(this.canvas, "data-boxes", JSON.stringify(boxes.reverse()));
+    const boxes = shown.map((detection) => boxOf(detection, at));
+    boxes.forEach((box, index) => drawObject(context, box, shown[index].landmarks, at, bones));
+    drawLabels(context, boxes);
+    mark(this.canvas, "data-boxes", JSON.stringify(boxes));
     mark(this.canvas, "data-sequence", found.sequence);
   }
 }
@@ -115,31 +118,45 @@ function fitted(picture, canvas) {
   return { x: (canvas.width - width) / 2, y: (canvas.height - height) / 2, width, height };
 }
 
-function drawObject(context, { box, score, label, class_id, landmarks }, at, bones) {
+function boxOf({ box, score, label, class_id }, at) {
   const [from, to] = [at({ x: box.x1, y: box.y1 }), at({ x: box.x2, y: box.y2 })];
-  const of = colour(class_id);
-  context.lineWidth = 2 * ratio();
-  context.strokeStyle = of;
-  context.strokeRect(from.x, from.y, to.x - from.x, to.y - from.y);
-  drawLandmarks(context, landmarks, at, bones, of);
-  drawLabel(context, `${label} ${Math.round(score * 100)}`, from, of);
-  return { x1: from.x, y1: from.y, x2: to.x, y2: to.y, label, score, colour: of };
+  return { x1: from.x, y1: from.y, x2: to.x, y2: to.y, label, score, colour: colour(class_id) };
 }
 
-function drawLabel(context, text, { x, y }, background) {
-  const size = 11 * ratio();
-  context.font = `600 ${size}px system-ui, sans-serif`;
-  const width = context.measureText(text).width + size * 0.7;
-  const height = size * 1.4;
-  const left = Math.max(0, Math.min(x - context.lineWidth / 2, context.canvas.width - width));
-  // Over the box, or in it at the upper edge.
-  const top = y >= height ? y - height : y;
-  context.fillStyle = background;
-  context.fillRect(left, top, width, height);
-  context.fillStyle = "#10141a";
-  context.textBaseline = "middle";
-  context.fillText(text, left + size * 0.35, top + height / 2);
+function drawObject(context, { x1, y1, x2, y2, colour: of }, landmarks, at, bones) {
+  context.lineWidth = 2 * ratio();
+  context.strokeStyle = of;
+  context.strokeRect(x1, y1, x2 - x1, y2 - y1);
+  drawLandmarks(context, landmarks, at, bones, of);
 }
+
+/** The best scores first; a label that would cover another one is left out. */
+function drawLabels(context, boxes) {
+  const { part, least, most } = LABEL;
+  const size = Math.max(least, Math.min(most, context.canvas.clientWidth * part)) * ratio();
+  const drawn = [];
+  context.font = `600 ${size}px system-ui, sans-serif`;
+  context.textBaseline = "middle";
+  for (const box of boxes) {
+    const text = `${box.label} ${Math.round(box.score * 100)}`;
+    const place = labelPlace(context, box, context.measureText(text).width + size * 0.7, size * 1.4);
+    if (drawn.some((other) => overlap(place, other))) continue;
+    drawn.push(place);
+    context.fillStyle = box.colour;
+    context.fillRect(place.x, place.y, place.width, place.height);
+    context.fillStyle = "#10141a";
+    context.fillText(text, place.x + size * 0.35, place.y + place.height / 2);
+  }
+}
+
+/** Over the box, or in it where that is outside the canvas. */
+function labelPlace({ canvas, lineWidth }, { x1, y1 }, width, height) {
+  const x = Math.max(0, Math.min(x1 - lineWidth / 2, canvas.width - width));
+  return { x, y: y1 >= height ? y1 - height : y1, width, height };
+}
+
+const overlap = (a, b) =>
+  a.x < b.x + b.width && b.x < a.x + a.width && a.y < b.y + b.height && b.y < a.y + a.height;
 
 function drawLandmarks(context, landmarks, at, bones, of) {
   const points = landmarks.map((one) => (one.score >= LANDMARK_SCORE ? at(one) : null));

@@ -4,6 +4,8 @@ import { RpcError } from "./grpc.js";
 
 const SHORTEST = 500;
 const LONGEST = 8000;
+/** Milliseconds for an answer, where the caller does not say. */
+const PATIENCE = 60_000;
 /** Statuses that a server which is there does not give. */
 const AWAY = ["UNAVAILABLE", "DEADLINE_EXCEEDED"];
 
@@ -38,11 +40,13 @@ export class Server extends EventTarget {
     this.#session = session;
   }
 
-  /** One call. Waits for a token where the server wants one. */
-  async call(service, method, request, options) {
+  /** One call. Waits for a token where the server wants one, and `patience` milliseconds for an answer. */
+  async call(service, method, request, options = {}) {
     const token = this.#session.token;
+    const late = AbortSignal.timeout(options.patience ?? PATIENCE);
+    const signal = options.signal ? AbortSignal.any([options.signal, late]) : late;
     try {
-      const answer = await this.#client.call(`centerx.v1.${service}`, method, request, options);
+      const answer = await this.#client.call(`centerx.v1.${service}`, method, request, { signal });
       this.#reached(null);
       return answer;
     } catch (error) {

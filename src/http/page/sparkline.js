@@ -16,6 +16,7 @@ export function sparkline(title, lines, unit) {
     const value = h("b");
     return { key, text, value, element: h("span", { class: `key ${key}` }, `${text} `, value) };
   });
+  mark(picture, "aria-label", `${title}: nothing yet`);
   const caption = h("figcaption", {}, h("span", { class: "of" }, title), ...legend.map(({ element }) => element));
   return {
     element: h("figure", { class: "sparkline" }, caption, h("div", { class: "plot" }, picture, top)),

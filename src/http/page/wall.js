@@ -10,6 +10,12 @@ const SIDES = [320, 640, 1280, 1920];
 const STRETCH = 1.25;
 /** Many pictures at a time come less often: to look at a wall, few a second do. */
 const RATES = [[9, 10], [16, 5], [Infinity, 2]];
+/** Pixels: the narrowest card, what stands under its picture, the gap to the next. */
+const NARROWEST = 280;
+const CAPTION = 104;
+const GAP = 14;
+/** With fewer cameras nobody looks for one. */
+const MANY = 9;
 
 /** The size of picture for so many pixels. */
 export function sideFor(pixels) {
@@ -46,6 +52,8 @@ export class Wall {
     this.element = h("section", { "aria-label": "Cameras" }, this.search, this.none, this.list, this.first);
     this.inView = new IntersectionObserver((entries) => this.#scrolled(entries), { rootMargin: "120px" });
     viewer.onPicture = (message) => this.#cards.get(message.detections.camera_id)?.show(message);
+    this.sizes = new ResizeObserver(() => this.#arrange());
+    this.sizes.observe(this.element);
     fleet.addEventListener("change", this.#onChange);
     this.element.addEventListener("keydown", (event) => this.#move(event));
     this.#update();
@@ -55,6 +63,7 @@ export class Wall {
   close() {
     this.#fleet.removeEventListener("change", this.#onChange);
     this.inView.disconnect();
+    this.sizes.disconnect();
     for (const card of this.#cards.values()) card.close();
     this.#viewer.watch([]);
   }
@@ -73,8 +82,9 @@ export class Wall {
     for (const id of cameras.keys()) if (!this.#cards.has(id)) this.#put(id);
     for (const card of this.#cards.values()) card.update();
     this.first.hidden = cameras.size > 0;
-    this.search.hidden = cameras.size < 2;
-    this.list.style.setProperty("--aspect", usualAspect([...cameras.values()]));
+    this.search.hidden = cameras.size < MANY;
+    this.aspect = usualAspect([...cameras.values()]);
+    this.list.style.setProperty("--aspect", this.aspect.toFixed(3));
     this.#filter();
   }
 
@@ -101,7 +111,15 @@ export class Wall {
       card.element.hidden = !text.includes(wanted);
     }
     say(this.none, wanted && this.#shown().length === 0 ? "No camera fits the filter." : "");
+    this.#arrange();
     this.#watch();
+  }
+
+  #arrange() {
+    const width = this.element.clientWidth;
+    const height = innerHeight - this.list.getBoundingClientRect().top - scrollY - GAP;
+    const columns = columnsFor(this.#shown().length, width, height, this.aspect ?? 16 / 9);
+    this.list.style.setProperty("--columns", columns);
   }
 
   #scrolled(entries) {
@@ -139,11 +157,21 @@ export class Wall {
   }
 }
 
+/** The fewest columns, and so the largest pictures, with which all cards can be seen; or as many as there is room for. */
+export function columnsFor(cards, width, height, aspect) {
+  const most = Math.max(1, Math.floor((width + GAP) / (NARROWEST + GAP)));
+  for (let columns = 1; columns < most; columns += 1) {
+    const card = (width - GAP * (columns - 1)) / columns / aspect + CAPTION;
+    if (Math.ceil(cards / columns) * (card + GAP) - GAP <= height) return columns;
+  }
+  return most;
+}
+
 const isOn = (state) => state !== "off" && state !== "ended";
 
 /** The shape that most pictures have, so that few of them have black beside them. */
 function usualAspect(cameras) {
   const sizes = cameras.map(({ status }) => status).filter((status) => status?.frame_height > 0);
   const aspects = sizes.map(({ frame_width, frame_height }) => frame_width / frame_height).sort((a, b) => a - b);
-  return (aspects[aspects.length >> 1] ?? 16 / 9).toFixed(3);
+  return aspects[(aspects.length - 1) >> 1] ?? 16 / 9;
 }

@@ -24,7 +24,7 @@ const FAILURES = {
 };
 
 const DROPS = {
-  superseded: "a newer frame came first",
+  superseded: "replaced by newer",
   too_old: "too old",
   rate_limited: "over max fps",
   engine_error: "engine failed",
