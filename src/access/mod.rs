@@ -23,16 +23,15 @@ use folders::Folders;
 /// Schemes that can be allowed. Files are allowed by their folders.
 const SCHEMES: [&str; 6] = ["rtsp", "rtsps", "http", "https", "test", "v4l2"];
 
-/// What callers of the API may have opened. What this file and the command line name is allowed in any case.
+/// The table `[access]` of the settings.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Schemes of cameras' URLs; `"v4l2"` can be added.
+    /// Schemes of cameras' URLs.
     pub schemes: Vec<String>,
-    /// Folders whose files cameras may play. Links that lead out of them do not count.
+    /// Folders of video files.
     pub video_folders: Vec<PathBuf>,
-    /// Folders whose files may be loaded as models; pulled models may be in any case.
+    /// Folders of model files; pulled models need none.
     pub model_folders: Vec<PathBuf>,
     /// Networks that cameras' URLs may not lead to.
     pub denied_networks: Vec<IpNet>,

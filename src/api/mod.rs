@@ -27,8 +27,6 @@ mod observe;
 mod peers;
 mod places;
 mod rates;
-#[cfg(test)]
-mod reference;
 mod server;
 mod status;
 mod subscribe;
@@ -55,9 +53,8 @@ pub mod v1 {
 /// The protos as reflection tells them, comments included.
 const DESCRIPTORS: &[u8] = tonic::include_file_descriptor_set!("centerx_descriptor");
 
-/// The gRPC server.
+/// The gRPC settings.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Address and port to listen on.

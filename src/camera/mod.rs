@@ -91,23 +91,24 @@ pub enum Transport {
     Udp,
 }
 
-/// A camera, as many as you like; the API can add more.
+/// A camera as its owner describes it.
+///
+/// Serialising it writes the URL **with its password**; only the private store may do that.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CameraSpec {
-    /// Unique among the server's cameras: 1 to 64 letters, digits, `-`, `_` and `.`.
+    /// Unique among the server's cameras.
     pub id: CameraId,
-    /// A name for people; empty means the id.
+    /// For people; empty means the id.
     #[serde(default)]
     pub name: String,
-    /// Where the video comes from. User and password may be in it, percent-encoded.
-    // Serialising it writes the password; only the private store may do that.
+    /// Where the video comes from.
     #[serde(serialize_with = "expose_url")]
     pub url: CameraUrl,
-    /// The user, apart from the URL and as it is.
+    /// User, apart from the URL, until [`CameraSpec::reveal_login`]. Settings only.
     #[serde(default, skip_serializing)]
     pub username: Option<Secret>,
-    /// The password, apart from the URL and as it is.
+    /// Password, apart from the URL, until [`CameraSpec::reveal_login`]. Settings only.
     #[serde(default, skip_serializing)]
     pub password: Option<Secret>,
     /// A disabled camera is kept but not connected.
@@ -120,7 +121,8 @@ pub struct CameraSpec {
     /// counted as `too_old`. The server's default if absent.
     #[serde(default, with = "humantime_serde")]
     pub max_age: Option<Duration>,
-    /// Its weight when there is too much to look at, 1 to 10: 2 gets twice the turns of 1.
+    /// Its weight when there is too much to look at: 2 gets twice the turns of 1. 1 to
+    /// [`CameraSpec::MAX_PRIORITY`].
     #[serde(default = "lowest_priority")]
     pub priority: u32,
     /// The model to use; the server's default model if absent.
@@ -132,10 +134,10 @@ pub struct CameraSpec {
     /// Class names to report; empty means all.
     #[serde(default)]
     pub classes: Vec<String>,
-    /// How RTP travels from an RTSP camera.
+    /// RTP transport of an RTSP camera.
     #[serde(default)]
     pub transport: Transport,
-    /// Whether a file starts again when it ends.
+    /// A file starts again when it ends.
     #[serde(default, rename = "loop")]
     pub repeat: bool,
 }

@@ -28,9 +28,8 @@ pub mod supervisor;
 #[cfg(feature = "tensorrt")]
 pub mod tensorrt;
 
-/// What runs the models.
+/// Settings of the engines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// What runs the models.

@@ -28,9 +28,8 @@ use crate::listen::{ListenError, Listener, Protocol, Setup, tls};
 
 pub use cameras::Cameras;
 
-/// The HTTP server: page, metrics, health.
+/// The HTTP settings.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Address and port to listen on.

@@ -4,9 +4,8 @@ use std::num::NonZeroUsize;
 
 use serde::Deserialize;
 
-/// Live pictures.
+/// The settings of live pictures.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Threads that make pictures, at low priority.

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-/// Subscribers: what waits for them, and what is kept for those that come back.
+/// The hub's settings.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Frames' detections that wait for one subscriber at most; one more empties its ring.
