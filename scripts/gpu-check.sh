@@ -56,6 +56,8 @@ check "coco with preprocessing on the GPU: parity" \
 check "$reloads reloads" "$centerx" bench gpu --model coco --batches 8 --seconds 1 --reloads "$reloads"
 check "a second start from the plan cache" bash -c "
     time timeout 60 '$centerx' serve --engine tensorrt --check"
+check "memory, streams, graphs, the kernel and lost contexts, without TensorRT" \
+    cargo test --locked --features tensorrt --test gpu_hardware -- --test-threads=1 --nocapture
 check "the tests that find a GPU use it" cargo test --locked --features tensorrt --test tensorrt --test gpu_preprocess --test gpu_engine
 
 [ ${#failed[@]} -eq 0 ] || die "failed: $(printf '%s; ' "${failed[@]}")"

@@ -79,13 +79,23 @@ impl DataDir {
     }
 }
 
-/// Room on a folder's disk for this user, in bytes. Blocks on the disk.
+/// Room on a folder's disk, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// What is left for this user.
+    pub free: u64,
+    /// All there is.
+    pub size: u64,
+}
+
+/// Room on a folder's disk. Blocks on the disk.
 ///
 /// # Errors
 /// The disk's.
-pub fn free_bytes(folder: &Path) -> io::Result<u64> {
+pub fn room(folder: &Path) -> io::Result<Room> {
     let disk = rustix::fs::statvfs(folder)?;
-    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+    let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+    Ok(Room { free: bytes(disk.f_bavail), size: bytes(disk.f_blocks) })
 }
 
 /// Makes a folder and those above it, whose names then survive a power cut; tells which one failed.
@@ -140,8 +150,8 @@ fn holder(folder: &Path) -> Option<String> {
 /// What a disk's error means for a file or folder, and what mends it.
 pub fn explain(error: &io::Error, path: &Path) -> String {
     let cure = match error.kind() {
-        ErrorKind::StorageFull => match free_bytes(path.parent().unwrap_or(path)) {
-            Ok(free) => format!("its disk has {free} bytes left: free some space"),
+        ErrorKind::StorageFull => match room(path.parent().unwrap_or(path)) {
+            Ok(Room { free, .. }) => format!("its disk has {free} bytes left: free some space"),
             Err(_) => "its disk is full: free some space".into(),
         },
         ErrorKind::QuotaExceeded => "the user's quota of the disk is used up: free some space or raise it".into(),
@@ -205,6 +215,7 @@ mod tests {
             let text = explain(&kind.into(), &folder.path().join("cameras.json"));
             assert!(text.contains(cure), "{text}");
         }
-        assert!(free_bytes(folder.path()).unwrap() > 0);
+        let room = room(folder.path()).unwrap();
+        assert!(room.free > 0 && room.free <= room.size, "{room:?}");
     }
 }

@@ -6,7 +6,7 @@
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use centerx::camera::{CameraSpec, CameraState, FailureKind, Transport};
 use centerx::frame::PixelFormat;
@@ -19,6 +19,10 @@ mod watching;
 
 use rtsp_camera::{Clip, Mount, Server};
 use watching::{Watching, quick, spec, test_data};
+
+fn unix_seconds() -> f64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64()
+}
 
 fn ball(width: i32, height: i32) -> Arc<Clip> {
     gstreamer::init().unwrap();
@@ -178,6 +182,14 @@ fn a_frozen_camera_has_stalled_and_is_connected_anew() {
     watching.wait_state_after(states, "yard", CameraState::Live, 15.0);
     watching.wait_frames_after(frames, "yard", 3, 10.0);
     assert_eq!(watching.metric("centerx_camera_reconnects_total{camera=\"yard\",reason=\"stalled\"}"), 1.0);
+    assert_eq!(watching.metric("centerx_camera_connects_total{camera=\"yard\"}"), 2.0);
+    let since = watching.metric("centerx_camera_state_since_seconds{camera=\"yard\"}");
+    assert!((0.0..60.0).contains(&(unix_seconds() - since)), "{since}");
+    let (decode, received) = (
+        watching.metric("centerx_camera_decode_seconds_total{camera=\"yard\"}"),
+        watching.metric("centerx_frames_received_total{camera=\"yard\"}"),
+    );
+    assert!(decode > 0.0 && decode < received, "{decode} s over {received} frames");
 }
 
 #[test]

@@ -179,6 +179,8 @@ async fn a_lane_that_only_panics_waits_longer_each_time_and_the_server_says_so()
     let (status, text) = yard.readyz().await;
     assert!(status == 503 && text.contains("model coco has no lane at work"), "{text}");
     assert!(text.contains("is to panic)"), "{text}");
+    let lanes = |state| yard.metric("centerx_model_lanes", Some(state));
+    assert_eq!((lanes("working"), lanes("down")), (0.0, 1.0));
     assert_eq!(yard.published(), [0]);
     // A lane at rest does not hold up the end.
     let end = Instant::now();

@@ -3,10 +3,11 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::Stream;
 
-use crate::camera::{CameraError, CameraId, CameraPatch, CameraSpec, CameraView};
+use crate::camera::{CameraError, CameraId, CameraOrigin, CameraPatch, CameraSpec, CameraView, FailureKind};
 use crate::detection::{Event, EventFilter, ModelInfo, PictureDetections};
 use crate::frame::Picture;
 use crate::view::{LiveStream, View, ViewError};
@@ -16,6 +17,31 @@ pub type EventStream = Pin<Box<dyn Stream<Item = Event> + Send>>;
 
 /// What was found in a picture, once it was looked at. Letting it go takes the picture back.
 pub type Pending = Pin<Box<dyn Future<Output = Result<PictureDetections, DetectError>> + Send>>;
+
+/// How the test of a camera went.
+#[derive(Clone, Debug)]
+pub struct CameraTest {
+    /// Its first picture; or why none came, as a kind and in words.
+    pub outcome: Result<FirstPicture, (FailureKind, String)>,
+    /// From the first step to the picture or the failure.
+    pub took: Duration,
+}
+
+/// The first picture of a camera that was tested.
+#[derive(Clone, Debug)]
+pub struct FirstPicture {
+    /// Frame width in pixels.
+    pub width: u32,
+    /// Frame height in pixels.
+    pub height: u32,
+    /// The picture, its longer side [`FirstPicture::MAX_SIDE`] pixels at most.
+    pub jpeg: Vec<u8>,
+}
+
+impl FirstPicture {
+    /// The longer side of the JPEG at most, in pixels.
+    pub const MAX_SIDE: u32 = 640;
+}
 
 /// What to look for in a client's pictures.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -192,6 +218,9 @@ pub trait Backend: Send + Sync + 'static {
     async fn update_camera(&self, id: &CameraId, patch: CameraPatch) -> Result<CameraView, CameraError>;
     /// Removes a camera that the API added.
     async fn remove_camera(&self, id: &CameraId) -> Result<(), CameraError>;
+    /// Connects to a camera as one of `origin` would be, and waits for its first picture, without adding it.
+    /// Checks it as [`Backend::add_camera`] does. Ends when the future is dropped.
+    async fn test_camera(&self, spec: CameraSpec, origin: CameraOrigin) -> Result<CameraTest, CameraError>;
     /// One camera.
     fn camera(&self, id: &CameraId) -> Result<CameraView, CameraError>;
     /// All cameras, by id.

@@ -6,6 +6,7 @@ use tonic::{Request, Response, Status};
 
 use super::backend::{Backend, Capacity};
 use super::convert_cameras::{camera_info, camera_patch, camera_spec, model_capacity};
+use super::convert_tests::{camera_test, camera_to_test};
 use super::status::{invalid, of_camera};
 use super::v1;
 use super::v1::camera_service_server::CameraService;
@@ -73,9 +74,11 @@ impl CameraService for Cameras {
 
     async fn test_camera(
         &self,
-        _request: Request<v1::TestCameraRequest>,
+        request: Request<v1::TestCameraRequest>,
     ) -> Result<Response<v1::TestCameraResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        let (spec, origin) = camera_to_test(request.into_inner().camera, |id| self.backend.camera(id))?;
+        let test = self.backend.test_camera(spec, origin).await;
+        Ok(Response::new(camera_test(test.map_err(|error| of_camera("camera.id", error))?)))
     }
 
     async fn get_capacity(

@@ -20,9 +20,18 @@ const PATHS: &str =
 /// A camera to add. Every field that is wrong is named.
 pub(super) fn camera_spec(camera: Option<v1::Camera>) -> Result<CameraSpec, Status> {
     let camera = camera.ok_or_else(|| invalid("camera", "is missing"))?;
+    let url = camera_url(&camera.url);
+    camera_spec_at(camera, url)
+}
+
+/// A camera whose address was looked at already.
+pub(super) fn camera_spec_at(
+    camera: v1::Camera,
+    url: Result<CameraUrl, InvalidCamera>,
+) -> Result<CameraSpec, Status> {
     let mut bad = Violations::default();
     let id = bad.check("camera.id", CameraId::new(&camera.id));
-    let url = bad.check("camera.url", camera_url(&camera.url));
+    let url = bad.check("camera.url", url);
     let transport = bad.check("camera.transport", transport(camera.transport));
     let max_age = bad.check("camera.max_age", max_age(camera.max_age));
     let (Some(id), Some(url), Some(transport), Some(max_age)) = (id, url, transport, max_age) else {
@@ -83,9 +92,14 @@ fn set_path(patch: &mut CameraPatch, path: &str, camera: &v1::Camera, bad: &mut 
     }
 }
 
+/// Whether an address was read from an answer of ours, without its secrets.
+pub(super) fn is_shown(url: &str) -> bool {
+    url.contains("***")
+}
+
 /// An address, but not one that was read from an answer of ours.
-fn camera_url(text: &str) -> Result<CameraUrl, InvalidCamera> {
-    if text.contains("***") {
+pub(super) fn camera_url(text: &str) -> Result<CameraUrl, InvalidCamera> {
+    if is_shown(text) {
         let problem = "holds ***, which stands for a secret in the server's answers: give the full URL, or \
                        leave url out of update_mask to keep it (an asterisk that is meant is %2A)";
         return Err(InvalidCamera { field: "url", problem: problem.into() });
@@ -178,7 +192,7 @@ fn camera_state(state: CameraState) -> v1::CameraState {
     }
 }
 
-fn camera_failure(kind: FailureKind) -> v1::CameraFailure {
+pub(super) fn camera_failure(kind: FailureKind) -> v1::CameraFailure {
     match kind {
         FailureKind::Auth => v1::CameraFailure::Auth,
         FailureKind::NotFound => v1::CameraFailure::NotFound,

@@ -13,6 +13,7 @@ mod convert_cameras;
 mod convert_detections;
 mod convert_frames;
 mod convert_live;
+mod convert_tests;
 mod cors;
 mod detect_stream;
 mod detections;

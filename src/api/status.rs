@@ -90,7 +90,7 @@ pub(super) fn of_camera(field: &str, error: CameraError) -> Status {
         CameraError::ReadOnly(_) => refused(Code::FailedPrecondition, field, &error),
         CameraError::Invalid(wrong) => invalid(&format!("camera.{}", wrong.field), wrong.problem),
         CameraError::NoCapacity { .. } => refused(Code::ResourceExhausted, field, &error),
-        CameraError::TooMany(_) => plain(Code::ResourceExhausted, &error),
+        CameraError::TooMany(_) | CameraError::TooManyTests(_) => plain(Code::ResourceExhausted, &error),
         CameraError::Store(_) => plain(Code::Internal, &error),
     }
 }

@@ -7,8 +7,8 @@ use tokio::sync::Semaphore;
 
 use crate::access::Policy;
 use crate::api::backend::{
-    Backend, Capacity, Choice, DetectError, DetectRequest, EventStream, ModelChangeError, ModelView,
-    PictureStream, SubscribeError,
+    Backend, CameraTest, Capacity, Choice, DetectError, DetectRequest, EventStream, ModelChangeError,
+    ModelView, PictureStream, SubscribeError,
 };
 use crate::camera::{CameraError, CameraId, CameraOrigin, CameraPatch, CameraSpec, CameraUrl, CameraView};
 use crate::detection::{Event, EventFilter, PictureDetections};
@@ -23,6 +23,7 @@ use super::catalog::Catalog;
 use super::jobs::JobKey;
 use super::pictures::{self, ClientStream};
 use super::router::Router;
+use super::trial;
 
 /// Clients' single pictures that may wait or run at once; more are told to come back. Streams hold few each.
 const MAX_PICTURES: usize = 64;
@@ -214,6 +215,15 @@ impl Backend for Server {
         self.hub.forget(id);
         self.live.forget(id);
         Ok(())
+    }
+
+    async fn test_camera(&self, spec: CameraSpec, origin: CameraOrigin) -> Result<CameraTest, CameraError> {
+        if origin == CameraOrigin::Api {
+            self.check_url(&spec.url).await?;
+        }
+        spec.validate()?;
+        self.router.check(&spec)?;
+        Ok(trial::told(self.fleet.test(spec, origin).await?).await)
     }
 
     fn camera(&self, id: &CameraId) -> Result<CameraView, CameraError> {

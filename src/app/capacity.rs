@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::core::{Collector, Desc};
-use prometheus::{GaugeVec, Opts, Registry, proto};
+use prometheus::{GaugeVec, IntGaugeVec, Opts, Registry, proto};
 use tokio::task::JoinHandle;
 
 use crate::api::backend::Capacity;
@@ -21,26 +21,49 @@ struct Capacities {
     descriptions: Vec<Desc>,
 }
 
-struct Families([GaugeVec; 2]);
+struct Families {
+    capacity: GaugeVec,
+    load: GaugeVec,
+    lanes: IntGaugeVec,
+    max_age: GaugeVec,
+}
 
 impl Families {
     fn new() -> prometheus::Result<Self> {
-        let gauge = |name, help| GaugeVec::new(Opts::new(name, help), &["model"]);
-        Ok(Self([
-            gauge(
-                "centerx_capacity_frames_per_second",
-                "Frames a second a model can look at, by what its runs took.",
-            )?,
-            gauge("centerx_load_frames_per_second", "Frames a second its cameras ask a model to look at.")?,
-        ]))
+        let gauge = |name, help, label| GaugeVec::new(Opts::new(name, help), &[label]);
+        let capacity = "Frames a second a model can look at, by what its runs took.";
+        let load = "Frames a second its cameras ask a model to look at.";
+        let max_age = "How old the camera's detections may be when they are published.";
+        let lanes = "Engine lanes of a model, by whether they are at work.";
+        Ok(Self {
+            capacity: gauge("centerx_capacity_frames_per_second", capacity, "model")?,
+            load: gauge("centerx_load_frames_per_second", load, "model")?,
+            lanes: IntGaugeVec::new(Opts::new("centerx_model_lanes", lanes), &["model", "state"])?,
+            max_age: gauge("centerx_camera_max_age_seconds", max_age, "camera")?,
+        })
+    }
+
+    fn collectors(&self) -> [&dyn Collector; 4] {
+        [&self.capacity, &self.load, &self.lanes, &self.max_age]
+    }
+
+    fn read(&self, router: &Router) {
+        router.capacities().iter().for_each(|capacity| self.set(capacity));
+        for pipeline in router.pipelines() {
+            let (working, down) = pipeline.lanes_at_work();
+            self.lanes.with_label_values(&[&**pipeline.name(), "working"]).set(working as i64);
+            self.lanes.with_label_values(&[&**pipeline.name(), "down"]).set(down as i64);
+        }
+        for (camera, max_age) in router.max_ages() {
+            self.max_age.with_label_values(&[camera.as_str()]).set(max_age.as_secs_f64());
+        }
     }
 
     fn set(&self, capacity: &Capacity) {
-        let [can, load] = &self.0;
         let labels = [capacity.model.as_str()];
-        load.with_label_values(&labels).set(capacity.load);
+        self.load.with_label_values(&labels).set(capacity.load);
         if let Some(frames) = capacity.frames_per_second {
-            can.with_label_values(&labels).set(frames);
+            self.capacity.with_label_values(&labels).set(frames);
         }
     }
 }
@@ -53,18 +76,18 @@ impl Collector for Capacities {
     fn collect(&self) -> Vec<proto::MetricFamily> {
         // The same names made a collector when it was registered, so this cannot fail now.
         let Ok(families) = Families::new() else { return Vec::new() };
-        self.router.capacities().iter().for_each(|capacity| families.set(capacity));
-        families.0.iter().flat_map(|family| family.collect()).collect()
+        families.read(&self.router);
+        families.collectors().iter().flat_map(|family| family.collect()).collect()
     }
 }
 
-/// Registers the metrics of capacity and load.
+/// Registers the metrics of capacity, load, lanes and age limits.
 ///
 /// # Errors
 /// A metric registered twice.
 pub fn register(registry: &Registry, router: &Arc<Router>) -> prometheus::Result<()> {
     let families = Families::new()?;
-    let descriptions = families.0.iter().flat_map(|family| family.desc()).cloned().collect();
+    let descriptions = families.collectors().iter().flat_map(|family| family.desc()).cloned().collect();
     registry.register(Box::new(Capacities { router: Arc::clone(router), descriptions }))
 }
 

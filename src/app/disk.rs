@@ -7,7 +7,7 @@ use std::time::Duration;
 use prometheus::{IntGauge, Registry};
 use tokio::task::JoinHandle;
 
-use crate::data_dir::{DataDir, LOW_WATER, free_bytes};
+use crate::data_dir::{DataDir, LOW_WATER, Room, room};
 use crate::{http, json_file};
 
 /// Between two looks. A disk that fills up does so over minutes.
@@ -24,6 +24,7 @@ pub struct WatchedDir {
 struct Seen {
     path: PathBuf,
     free: IntGauge,
+    size: IntGauge,
     unread: IntGauge,
 }
 
@@ -37,15 +38,21 @@ impl WatchedDir {
             "centerx_data_dir_free_bytes",
             "Room on the disk of the data directory; -1 if unknown.",
         )?;
+        let size = IntGauge::new(
+            "centerx_data_dir_size_bytes",
+            "Size of the disk of the data directory; -1 if unknown.",
+        )?;
         let unread = IntGauge::new(
             "centerx_data_dir_unread_files",
             "Files of the data directory that were set aside because they could not be read whole.",
         )?;
         // Until it is known.
         free.set(-1);
+        size.set(-1);
         registry.register(Box::new(free.clone()))?;
+        registry.register(Box::new(size.clone()))?;
         registry.register(Box::new(unread.clone()))?;
-        let seen = Arc::new(Seen { path: held.path().to_owned(), free, unread });
+        let seen = Arc::new(Seen { path: held.path().to_owned(), free, size, unread });
         Seen::look(&seen).await;
         let task = tokio::spawn(Arc::clone(&seen).keep_looking());
         Ok(Self { _held: held, seen, task })
@@ -92,8 +99,11 @@ impl Seen {
         let seen = Arc::clone(this);
         // A network's disk may take its time.
         let looked = tokio::task::spawn_blocking(move || {
-            match free_bytes(&seen.path) {
-                Ok(free) => seen.free.set(free.try_into().unwrap_or(i64::MAX)),
+            match room(&seen.path) {
+                Ok(Room { free, size }) => {
+                    seen.free.set(free.try_into().unwrap_or(i64::MAX));
+                    seen.size.set(size.try_into().unwrap_or(i64::MAX));
+                }
                 Err(error) => tracing::debug!("the room of {} is unknown: {error}", seen.path.display()),
             }
             seen.unread.set(json_file::set_aside_in(&seen.path).len() as i64);

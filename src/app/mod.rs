@@ -45,6 +45,7 @@ mod pictures;
 pub mod pipeline;
 pub mod probe;
 pub mod router;
+mod trial;
 pub mod verify;
 
 use backend::Server;
@@ -148,11 +149,12 @@ impl App {
         let stop_listening = CancellationToken::new();
         let backend: Arc<dyn Backend> = Arc::clone(&server) as _;
         let guard = Guard::new(config.auth.clone(), &registry)?;
-        let services = api::Server::new(config.grpc.clone(), backend, api::Metrics::new(&registry)?)
+        let mut services = api::Server::new(config.grpc.clone(), backend, api::Metrics::new(&registry)?)
             .guarded_by(guard.clone());
         let health = services.health();
         let (ready, warnings) = (readiness(&server), data_dir.warnings());
-        let pages = http::router(registry.clone(), ready, warnings, Arc::clone(&server) as _, guard.clone());
+        let pages = http::router(registry.clone(), ready, warnings, Arc::clone(&server) as _, guard.clone())
+            .merge(services.web()?);
         let (stop_grpc, stop_http) = (stop_listening.clone(), stop_listening.clone());
         let (grpc_end, http_end) = (listening("gRPC", &server), listening("HTTP", &server));
         let listeners = [

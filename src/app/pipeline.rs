@@ -174,6 +174,13 @@ impl Pipeline {
         &self.scheduler
     }
 
+    /// How many of its lanes are at work, and how many are not.
+    pub fn lanes_at_work(&self) -> (usize, usize) {
+        let lanes = self.lanes();
+        let down = lanes.posts.iter().filter(|post| post.trouble().is_some()).count();
+        (lanes.posts.len() - down, down)
+    }
+
     /// Why none of its lanes is at work; none while at least one is.
     pub fn trouble(&self) -> Option<String> {
         let lanes = self.lanes();

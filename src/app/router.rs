@@ -153,6 +153,11 @@ impl Router {
         table.pipelines.values().map(capacity).collect()
     }
 
+    /// How old each camera's detections may be.
+    pub fn max_ages(&self) -> Vec<(CameraId, Duration)> {
+        self.read().routes.iter().map(|(id, route)| (id.clone(), route.budget.max_age())).collect()
+    }
+
     /// Forgets where the frames of a camera go.
     pub fn remove_route(&self, id: &CameraId) {
         self.write().routes.remove(id);

@@ -331,6 +331,9 @@ pub enum CameraError {
         "there are {0} cameras, as many as [ingest] max_cameras allows; remove one, or raise it and restart"
     )]
     TooMany(usize),
+    /// As many addresses are being tested as may be at a time.
+    #[error("{0} cameras are being tested already, and more are not at a time; retry in a few seconds")]
+    TooManyTests(usize),
     /// A setting is wrong.
     #[error(transparent)]
     Invalid(#[from] InvalidCamera),

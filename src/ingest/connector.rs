@@ -80,6 +80,13 @@ impl Connector {
         closed
     }
 
+    /// Waits until the last connection is closed, however long that takes.
+    pub(super) async fn closed(&mut self) {
+        if let Some(busy) = self.busy.take() {
+            let _ = busy.await;
+        }
+    }
+
     async fn wait_until_idle(&mut self) -> Result<(), Failure> {
         if let Some(busy) = &mut self.busy
             && timeout(self.options.connect_timeout, busy).await.is_err()

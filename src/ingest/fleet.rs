@@ -20,6 +20,7 @@ use super::guarded::Guarded;
 use super::metrics::{Metrics, Roster};
 use super::registry::{Cameras, Store};
 use super::source::Source;
+use super::trial::{Trial, Trials};
 use super::watched::Watched;
 use super::watcher::{Order, Watcher};
 use super::{Error, Sink};
@@ -41,6 +42,7 @@ struct Inner {
     metrics: Metrics,
     runtime: Handle,
     changes: Mutex<Changes>,
+    trials: Trials,
 }
 
 /// What only one change at a time may touch.
@@ -126,6 +128,7 @@ impl Fleet {
             metrics,
             runtime: Handle::current(),
             changes: Mutex::new(changes),
+            trials: Trials::default(),
         }))
     }
 
@@ -164,6 +167,16 @@ impl Fleet {
     pub async fn remove(&self, id: &CameraId) -> Result<(), CameraError> {
         let id = id.clone();
         self.changing(|inner| inner.remove(id)).await
+    }
+
+    /// Tries a camera of `origin` without adding it, until its first picture or failure. Ends when the future is
+    /// dropped.
+    ///
+    /// # Errors
+    /// Too many are being tried.
+    pub async fn test(&self, spec: CameraSpec, origin: CameraOrigin) -> Result<Trial, CameraError> {
+        let inner = &self.0;
+        inner.trials.run(inner.source_for(origin), Arc::clone(&inner.config), spec).await
     }
 
     /// One camera.
@@ -296,16 +309,19 @@ impl Inner {
         self.roster().write().insert(id.clone(), Arc::clone(&camera));
         self.sink.state_changed(&id, &camera.status());
         let (orders, receiver) = watch::channel(Order { spec, epoch: 0 });
-        let source = match origin {
-            CameraOrigin::Config => &self.source,
-            CameraOrigin::Api => &self.source_of_api,
-        };
-        let watcher =
-            Watcher::new(Arc::clone(&self.config), Arc::clone(source), Arc::clone(&camera), receiver)
-                .counting(self.metrics.panics.clone());
+        let source = self.source_for(origin);
+        let watcher = Watcher::new(Arc::clone(&self.config), source, Arc::clone(&camera), receiver)
+            .counting(self.metrics.panics.clone());
         let handle = self.runtime.spawn(watcher.run());
         changes.tasks.insert(id, Task { orders, handle });
         camera
+    }
+
+    fn source_for(&self, origin: CameraOrigin) -> Arc<dyn Source> {
+        Arc::clone(match origin {
+            CameraOrigin::Config => &self.source,
+            CameraOrigin::Api => &self.source_of_api,
+        })
     }
 
     async fn changes(&self) -> Result<MutexGuard<'_, Changes>, CameraError> {

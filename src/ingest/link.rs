@@ -9,12 +9,19 @@ use tokio::sync::Notify;
 use crate::camera::FailureKind;
 
 use super::source::{Decoded, Failure};
-use super::watched::Watched;
+
+/// Who takes a connection's pictures. All methods are quick enough for a streaming thread.
+pub(super) trait Receiver: std::fmt::Debug + Send + Sync {
+    /// Takes a picture that came by the connection of this number.
+    fn enter(&self, connection: u64, decoded: Decoded);
+    /// A coded frame was not decoded.
+    fn count_skipped(&self);
+}
 
 /// One connection's way to its camera. All methods are quick enough for a streaming thread.
 #[derive(Debug)]
 pub struct Link {
-    camera: Arc<Watched>,
+    camera: Arc<dyn Receiver>,
     connection: u64,
     progress: Mutex<Progress>,
     news: Notify,
@@ -34,7 +41,7 @@ pub(super) struct Progress {
 }
 
 impl Link {
-    pub(super) fn new(camera: Arc<Watched>, connection: u64) -> Arc<Self> {
+    pub(super) fn new(camera: Arc<dyn Receiver>, connection: u64) -> Arc<Self> {
         Arc::new(Self { camera, connection, progress: Mutex::default(), news: Notify::new() })
     }
 

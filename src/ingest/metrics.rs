@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::SystemTime;
 
 use prometheus::core::{Collector, Desc};
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, proto};
+use prometheus::{
+    CounterVec, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+    proto,
+};
 
 use crate::camera::{CameraId, CameraState, FailureKind};
 use crate::ledger::DropReason;
@@ -72,8 +76,11 @@ struct Families {
     dropped: IntCounterVec,
     in_flight: IntGaugeVec,
     state: IntGaugeVec,
+    since: GaugeVec,
+    connects: IntCounterVec,
     reconnects: IntCounterVec,
     skipped: IntCounterVec,
+    decode: CounterVec,
 }
 
 impl Families {
@@ -102,6 +109,18 @@ impl Families {
                 "1 for the state the camera is in, 0 for the others.",
                 &["camera", "state"],
             )?,
+            since: GaugeVec::new(
+                Opts::new(
+                    "centerx_camera_state_since_seconds",
+                    "When the camera's state began, in seconds since 1970.",
+                ),
+                &["camera"],
+            )?,
+            connects: counter(
+                "centerx_camera_connects_total",
+                "Times the camera went live. One that rises is a camera that comes and goes.",
+                &["camera"],
+            )?,
             reconnects: counter(
                 "centerx_camera_reconnects_total",
                 "Connection attempts after the first, by the kind of failure before.",
@@ -112,18 +131,28 @@ impl Families {
                 "Coded frames not decoded because they waited too long for it; not among those received.",
                 &["camera"],
             )?,
+            decode: CounterVec::new(
+                Opts::new(
+                    "centerx_camera_decode_seconds_total",
+                    "Seconds from coded frames at the camera's decoder to their pictures, summed up.",
+                ),
+                &["camera"],
+            )?,
         })
     }
 
-    fn collectors(&self) -> [&dyn Collector; 7] {
+    fn collectors(&self) -> [&dyn Collector; 10] {
         [
             &self.received,
             &self.published,
             &self.dropped,
             &self.in_flight,
             &self.state,
+            &self.since,
+            &self.connects,
             &self.reconnects,
             &self.skipped,
+            &self.decode,
         ]
     }
 
@@ -137,10 +166,20 @@ impl Families {
         for reason in DropReason::ALL {
             self.dropped.with_label_values(&[id, reason.as_str()]).inc_by(balance.dropped(reason));
         }
-        let state = camera.status().state;
+        self.decode.with_label_values(&[id]).inc_by(camera.decode_time().as_secs_f64());
+        self.add_life(camera);
+    }
+
+    /// How the camera is, and how it fared.
+    fn add_life(&self, camera: &Watched) {
+        let (id, status) = (camera.id.as_str(), camera.status());
         for candidate in CameraState::ALL {
-            self.state.with_label_values(&[id, candidate.as_str()]).set(i64::from(candidate == state));
+            let is_it = candidate == status.state;
+            self.state.with_label_values(&[id, candidate.as_str()]).set(i64::from(is_it));
         }
+        let since = status.since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.since.with_label_values(&[id]).set(since.as_secs_f64());
+        self.connects.with_label_values(&[id]).inc_by(camera.connects());
         for (kind, count) in FailureKind::ALL.iter().zip(camera.retries()) {
             self.reconnects.with_label_values(&[id, kind.as_str()]).inc_by(count);
         }

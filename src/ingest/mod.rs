@@ -30,6 +30,8 @@ mod pacing;
 mod reach;
 mod registry;
 mod source;
+mod trial;
+mod verdict;
 mod watched;
 mod watcher;
 
@@ -40,6 +42,7 @@ pub use link::Link;
 pub use metrics::Metrics;
 pub use registry::Store;
 pub use source::{Decoded, Failure, Options, Session, Source};
+pub use trial::Trial;
 
 /// Where frames and camera states go. Calls come from streaming threads and tasks: none may block.
 pub trait Sink: Send + Sync + 'static {

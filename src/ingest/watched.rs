@@ -15,6 +15,7 @@ use crate::ledger::{DropReason, Ledger};
 
 use super::Sink;
 use super::capture::CaptureClock;
+use super::link::Receiver;
 use super::pacing::Pacer;
 use super::source::Decoded;
 
@@ -29,6 +30,8 @@ pub(super) struct Watched {
     status: RwLock<Arc<CameraStatus>>,
     retries: [AtomicU64; FailureKind::ALL.len()],
     skipped: AtomicU64,
+    connects: AtomicU64,
+    decode_nanoseconds: AtomicU64,
     decode_seconds: Histogram,
     max_clock_offset: Duration,
     sink: Arc<dyn Sink>,
@@ -83,6 +86,8 @@ impl Watched {
             teller: Mutex::new(Teller { epoch: 0, silent: false }),
             retries: Default::default(),
             skipped: AtomicU64::new(0),
+            connects: AtomicU64::new(0),
+            decode_nanoseconds: AtomicU64::new(0),
             decode_seconds,
             max_clock_offset,
             sink,
@@ -111,8 +116,20 @@ impl Watched {
         self.skipped.load(Ordering::Relaxed)
     }
 
-    pub(super) fn count_skipped(&self) {
-        self.skipped.fetch_add(1, Ordering::Relaxed);
+    /// How often it went live.
+    pub(super) fn connects(&self) -> u64 {
+        self.connects.load(Ordering::Relaxed)
+    }
+
+    /// What its decoder took over all frames together.
+    pub(super) fn decode_time(&self) -> Duration {
+        Duration::from_nanos(self.decode_nanoseconds.load(Ordering::Relaxed))
+    }
+
+    fn count_decoded(&self, took: Duration) {
+        self.decode_seconds.observe(took.as_secs_f64());
+        let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.decode_nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
     }
 
     pub(super) fn view(&self) -> CameraView {
@@ -173,28 +190,6 @@ impl Watched {
         self.gate().closed.get_or_insert(DropReason::Superseded);
     }
 
-    /// Enters a frame into the books and offers it to the sink, or drops it by name.
-    pub(super) fn enter(&self, connection: u64, frame: Decoded) {
-        self.decode_seconds.observe((frame.decoded - frame.decode_began).as_secs_f64());
-        let age = frame.arrived.elapsed();
-        // Held while the sink takes the frame, so that after `change` and `retire` none can follow.
-        let mut gate = self.gate();
-        gate.sequence += 1;
-        let ticket = self.ledger.receive();
-        if let Some(reason) = gate.refuse(connection, frame.arrived) {
-            return ticket.drop_as(reason);
-        }
-        let capture = self.capture(&mut gate.clock, &frame, age);
-        self.sink.offer(Frame {
-            camera: self.id.clone(),
-            sequence: gate.sequence,
-            picture: Arc::new(frame.picture),
-            capture,
-            decoded: frame.decoded,
-            ticket,
-        });
-    }
-
     /// When a frame was captured that arrived `age` ago.
     fn capture(&self, clock: &mut CaptureClock, frame: &Decoded, age: Duration) -> CaptureTime {
         let now = SystemTime::now();
@@ -224,6 +219,9 @@ impl Watched {
         if *last == status {
             return;
         }
+        if status.state == CameraState::Live && last.state != CameraState::Live {
+            self.connects.fetch_add(1, Ordering::Relaxed);
+        }
         let status = Arc::new(status);
         *self.status.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&status);
         self.sink.state_changed(&self.id, &status);
@@ -235,6 +233,34 @@ impl Watched {
 
     fn teller(&self) -> MutexGuard<'_, Teller> {
         self.teller.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Receiver for Watched {
+    /// Enters a frame into the books and offers it to the sink, or drops it by name.
+    fn enter(&self, connection: u64, frame: Decoded) {
+        self.count_decoded(frame.decoded - frame.decode_began);
+        let age = frame.arrived.elapsed();
+        // Held while the sink takes the frame, so that after `change` and `retire` none can follow.
+        let mut gate = self.gate();
+        gate.sequence += 1;
+        let ticket = self.ledger.receive();
+        if let Some(reason) = gate.refuse(connection, frame.arrived) {
+            return ticket.drop_as(reason);
+        }
+        let capture = self.capture(&mut gate.clock, &frame, age);
+        self.sink.offer(Frame {
+            camera: self.id.clone(),
+            sequence: gate.sequence,
+            picture: Arc::new(frame.picture),
+            capture,
+            decoded: frame.decoded,
+            ticket,
+        });
+    }
+
+    fn count_skipped(&self) {
+        self.skipped.fetch_add(1, Ordering::Relaxed);
     }
 }
 

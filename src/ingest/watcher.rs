@@ -16,10 +16,11 @@ use crate::camera::{CameraSpec, CameraState, CameraStatus, FailureKind, SourceKi
 
 use super::backoff::Backoff;
 use super::config::Config;
-use super::connector::{Connector, no_answer};
-use super::link::{Link, Progress};
+use super::connector::Connector;
+use super::link::Link;
 use super::reach::{reachable, try_reach};
 use super::source::{Failure, Source};
+use super::verdict;
 use super::watched::Watched;
 
 /// What the task is to do. When the sender is gone, it ends.
@@ -134,7 +135,7 @@ impl Watcher {
             };
             self.tell(epoch, CameraState::Connecting, reason, None);
         }
-        let link = Link::new(Arc::clone(&self.camera), self.camera.connect(epoch));
+        let link = Link::new(Arc::clone(&self.camera) as _, self.camera.connect(epoch));
         let ordered = self.ordered();
         let opened = tokio::select! {
             biased;
@@ -201,41 +202,14 @@ impl Watcher {
             if let Some(outcome) = progress.outcome {
                 return ended(spec, outcome, shown.is_some());
             }
-            let deadline = self.deadline(started, &progress);
+            let deadline = verdict::deadline(&self.config, started, &progress);
             if Instant::now() >= deadline {
-                return End::Failed(self.overdue(&progress));
+                return End::Failed(verdict::overdue(&self.config, &progress));
             }
             tokio::select! {
                 () = link.news() => {}
                 () = sleep_until(deadline) => {}
             }
-        }
-    }
-
-    /// When something must have happened: the next picture, or the first one, or a first answer.
-    fn deadline(&self, started: Instant, progress: &Progress) -> Instant {
-        match (progress.last_picture, progress.coded) {
-            (Some(picture), _) => Instant::from_std(picture) + self.config.stall_timeout,
-            (None, Some(coded)) => Instant::from_std(coded) + self.config.connect_timeout,
-            (None, None) => started + self.config.connect_timeout,
-        }
-    }
-
-    fn overdue(&self, progress: &Progress) -> Failure {
-        match (progress.last_picture, progress.coded) {
-            (Some(_), _) => Failure::new(
-                FailureKind::Stalled,
-                format!(
-                    "no frame came for {}; connecting anew",
-                    humantime::format_duration(self.config.stall_timeout)
-                ),
-            ),
-            (None, Some(_)) => Failure::new(
-                FailureKind::Codec,
-                "coded video arrives, but no picture can be decoded from it; set the camera to a plain H.264 \
-                 profile and a shorter keyframe interval",
-            ),
-            (None, None) => no_answer(self.config.connect_timeout),
         }
     }
 
@@ -266,7 +240,7 @@ impl Watcher {
         let (failure, unreachable) = tokio::select! {
             biased;
             () = self.ordered() => return self.forget_failures(),
-            explained = explain(spec, failure) => explained,
+            explained = verdict::explain(spec, failure) => explained,
         };
         self.unreachable = unreachable;
         let wait = self.backoff.next(random());
@@ -334,27 +308,11 @@ fn ended(spec: &CameraSpec, outcome: Result<(), Failure>, had_pictures: bool) ->
     let is_file = spec.url.kind() == SourceKind::File;
     match outcome {
         Err(failure) => End::Failed(failure),
-        Ok(()) if !had_pictures => End::Failed(Failure::new(
-            FailureKind::Codec,
-            "the stream ended and not one picture could be decoded from it; it is empty or damaged",
-        )),
+        Ok(()) if !had_pictures => End::Failed(verdict::empty()),
         Ok(()) if is_file => End::Finished,
         Ok(()) => {
             End::Failed(Failure::new(FailureKind::Ended, "the camera ended the stream; connecting anew"))
         }
-    }
-}
-
-/// A failure with its cause in the network if there is one, and whether the host cannot be reached.
-async fn explain(spec: &CameraSpec, failure: Failure) -> (Failure, bool) {
-    if failure.kind == FailureKind::Forbidden {
-        // Not even to see whether anybody is there.
-        return (failure, false);
-    }
-    match (try_reach(&spec.url).await, failure.kind) {
-        (Some(Err(cause)), FailureKind::Network | FailureKind::Other) => (cause, true),
-        (Some(Err(_)), _) => (failure, true),
-        _ => (failure, false),
     }
 }
 

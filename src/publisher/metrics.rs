@@ -1,9 +1,9 @@
 //! What the hub counts.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
 
 use crate::camera::CameraId;
@@ -24,6 +24,8 @@ pub struct Metrics {
     detections: IntCounterVec,
     publish: Histogram,
     age: HistogramVec,
+    camera_detections: IntCounterVec,
+    published_at: GaugeVec,
 }
 
 impl Metrics {
@@ -73,6 +75,17 @@ impl Metrics {
                 ),
                 &["camera"],
             )?,
+            camera_detections: IntCounterVec::new(
+                Opts::new("centerx_camera_detections_total", "Objects published, by camera."),
+                &["camera"],
+            )?,
+            published_at: GaugeVec::new(
+                Opts::new(
+                    "centerx_camera_published_timestamp_seconds",
+                    "When the camera's last frame was published, in seconds since 1970.",
+                ),
+                &["camera"],
+            )?,
         };
         registry.register(Box::new(metrics.subscribers.clone()))?;
         registry.register(Box::new(metrics.dropped.clone()))?;
@@ -83,6 +96,8 @@ impl Metrics {
         registry.register(Box::new(metrics.detections.clone()))?;
         registry.register(Box::new(metrics.publish.clone()))?;
         registry.register(Box::new(metrics.age.clone()))?;
+        registry.register(Box::new(metrics.camera_detections.clone()))?;
+        registry.register(Box::new(metrics.published_at.clone()))?;
         Ok(metrics)
     }
 
@@ -92,7 +107,11 @@ impl Metrics {
         self.dropped.inc_by(dropped);
         self.publish.observe(now.saturating_duration_since(begun).as_secs_f64());
         let age = now.saturating_duration_since(frame.capture.monotonic);
-        self.age.with_label_values(&[frame.camera.as_str()]).observe(age.as_secs_f64());
+        let camera = [frame.camera.as_str()];
+        self.age.with_label_values(&camera).observe(age.as_secs_f64());
+        self.camera_detections.with_label_values(&camera).inc_by(frame.detections.len() as u64);
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.published_at.with_label_values(&camera).set(since_1970.as_secs_f64());
         for detection in &frame.detections {
             self.detections.with_label_values(&[&*detection.label]).inc();
         }
@@ -117,6 +136,9 @@ impl Metrics {
     /// Forgets the series of a camera.
     pub(super) fn forget(&self, camera: &CameraId) {
         // It has no series if it never published; that is as good as forgotten.
-        let _ = self.age.remove_label_values(&[camera.as_str()]);
+        let camera = [camera.as_str()];
+        let _ = self.age.remove_label_values(&camera);
+        let _ = self.camera_detections.remove_label_values(&camera);
+        let _ = self.published_at.remove_label_values(&camera);
     }
 }

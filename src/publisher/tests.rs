@@ -80,7 +80,7 @@ fn text(registry: &Registry) -> String {
     prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap()
 }
 
-/// The value of a metric without labels.
+/// The value of a series.
 fn metric(registry: &Registry, name: &str) -> f64 {
     let text = text(registry);
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).unwrap().parse().unwrap()
@@ -254,6 +254,10 @@ fn published_frames_are_counted_and_a_removed_camera_is_forgotten() {
     hub.publish(frame("a", 1, vec![detection("person", 0.9), detection("person", 0.1)]));
     assert!(text(&registry).contains("centerx_detections_total{label=\"person\"} 2"));
     assert!(text(&registry).contains("centerx_age_at_publish_seconds_count{camera=\"a\"} 1"));
+    assert!(text(&registry).contains("centerx_camera_detections_total{camera=\"a\"} 2"));
+    let at = metric(&registry, "centerx_camera_published_timestamp_seconds{camera=\"a\"}");
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
+    assert!((0.0..60.0).contains(&(now - at)), "{at} is not now, {now}");
     hub.forget(&camera("a"));
     assert!(!text(&registry).contains("camera=\"a\""));
 }

@@ -297,3 +297,24 @@ async fn changes_of_models_reach_the_backend_and_refusals_keep_their_code_and_fi
         assert!(status.message().contains(text), "{status:?}");
     }
 }
+
+#[tokio::test]
+async fn a_test_of_a_camera_is_told() {
+    let (server, mut client) = start().await;
+    let test = |camera| v1::TestCameraRequest { camera: Some(camera) };
+    let answer = client.test_camera(test(camera("", URL))).await.unwrap().into_inner();
+    assert_eq!((answer.frame_width, answer.frame_height, answer.jpeg.len()), (768, 576, 2));
+    assert_eq!(answer.took, Some(prost_types::Duration { seconds: 1, nanos: 500_000_000 }));
+    server.backend.put("yard", URL, CameraOrigin::Config);
+    let shown = "rtsp://admin:***@10.0.0.9/live?***";
+    client.test_camera(test(camera("yard", shown))).await.unwrap();
+    let tested = std::mem::take(&mut *server.backend.tested.lock().unwrap());
+    let told: Vec<_> = tested.iter().map(|(spec, by)| (spec.url.expose().as_str(), *by)).collect();
+    assert_eq!(told, [(URL, CameraOrigin::Api), (URL, CameraOrigin::Config)]);
+
+    *server.backend.refuse_change.lock().unwrap() = Some(CameraError::TooManyTests(4));
+    let busy = client.test_camera(test(camera("", URL))).await.unwrap_err();
+    assert_eq!(busy.code(), Code::ResourceExhausted);
+    let missing = client.test_camera(v1::TestCameraRequest { camera: None }).await.unwrap_err();
+    assert_eq!(missing.code(), Code::InvalidArgument);
+}

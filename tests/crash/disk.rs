@@ -85,6 +85,7 @@ async fn a_full_disk_is_told_and_changes_work_again_once_there_is_room() {
     nothing_can_be_changed(&mut client, "has 0 bytes left: free some space").await;
     assert!(!disk.join("cameras.json.tmp").exists(), "half a file is in the way");
     wait_for_metric(&server, "centerx_data_dir_free_bytes", |free| free == 0.0);
+    wait_for_metric(&server, "centerx_data_dir_size_bytes", |size| size == 65536.0);
     fs::remove_file(disk.join("ballast")).unwrap();
     add(&mut client, camera("more", "")).await.unwrap();
     assert!(fs::read_to_string(disk.join("cameras.json")).unwrap().contains("more"));

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use centerx::api::backend::{
-    Backend, Capacity, Choice, DetectError, DetectRequest, EventStream, ModelChangeError, ModelView, Pending,
-    PictureStream, SubscribeError,
+    Backend, CameraTest, Capacity, Choice, DetectError, DetectRequest, EventStream, FirstPicture,
+    ModelChangeError, ModelView, Pending, PictureStream, SubscribeError,
 };
 use centerx::api::{Config, Health, Metrics, Server, bind};
 use centerx::camera::{
@@ -91,6 +91,8 @@ pub struct Scripted {
     /// What the next pictures meet; without a script one person is found.
     pub detect_script: Mutex<VecDeque<DetectError>>,
     pub asked: Mutex<Vec<Asked>>,
+    /// The cameras tested.
+    pub tested: Mutex<Vec<(CameraSpec, CameraOrigin)>>,
     /// A picture needs a permit of this.
     pub engine: Semaphore,
     /// What streams of pictures meet.
@@ -183,6 +185,7 @@ impl Scripted {
             refuse_subscription: Mutex::default(),
             detect_script: Mutex::default(),
             asked: Mutex::default(),
+            tested: Mutex::default(),
             engine: Semaphore::new(1000),
             streams: Arc::new(StreamScript { objects: AtomicUsize::new(1), ..StreamScript::default() }),
         }
@@ -237,6 +240,13 @@ impl Backend for Scripted {
         self.change()?.remove(id).ok_or_else(|| CameraError::Unknown(id.clone()))?;
         self.live.forget(id);
         Ok(())
+    }
+
+    async fn test_camera(&self, spec: CameraSpec, origin: CameraOrigin) -> Result<CameraTest, CameraError> {
+        drop(self.change()?);
+        self.tested.lock().unwrap().push((spec, origin));
+        let outcome = Ok(FirstPicture { width: 768, height: 576, jpeg: vec![0xff, 0xd8] });
+        Ok(CameraTest { outcome, took: Duration::from_millis(1500) })
     }
 
     fn camera(&self, id: &CameraId) -> Result<CameraView, CameraError> {

@@ -1,10 +1,10 @@
 //! A server that has one camera, whose detections the benchmark publishes, and nothing else.
 
 use crate::api::backend::{
-    Backend, Capacity, Choice, DetectError, DetectRequest, EventStream, ModelChangeError, ModelView,
-    PictureStream, SubscribeError,
+    Backend, CameraTest, Capacity, Choice, DetectError, DetectRequest, EventStream, ModelChangeError,
+    ModelView, PictureStream, SubscribeError,
 };
-use crate::camera::{CameraError, CameraId, CameraPatch, CameraSpec, CameraView};
+use crate::camera::{CameraError, CameraId, CameraOrigin, CameraPatch, CameraSpec, CameraView};
 use crate::detection::{EventFilter, PictureDetections};
 use crate::publisher::Hub;
 use crate::view::{LiveStream, View, ViewError};
@@ -30,6 +30,10 @@ impl Backend for OnlyHub {
 
     async fn remove_camera(&self, id: &CameraId) -> Result<(), CameraError> {
         self.camera(id).map(drop)
+    }
+
+    async fn test_camera(&self, spec: CameraSpec, _: CameraOrigin) -> Result<CameraTest, CameraError> {
+        Err(CameraError::Unknown(spec.id))
     }
 
     fn camera(&self, id: &CameraId) -> Result<CameraView, CameraError> {
