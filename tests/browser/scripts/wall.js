@@ -48,6 +48,14 @@ async function coloured(page, id) {
   }, id);
 }
 
+/** Waits until the server has so many views open. */
+async function viewers(page, wanted) {
+  for (let tries = 0; (await ask("viewers")) !== wanted; tries += 1) {
+    assert.ok(tries < 100, `not ${wanted} views, but ${await ask("viewers")}`);
+    await page.waitForTimeout(100);
+  }
+}
+
 await script({}, async (page, browser) => {
   await step("from opening the page to the first boxes", async () => {
     await page.goto(process.env.PAGE);
@@ -187,7 +195,7 @@ await script({}, async (page, browser) => {
 
   await step("light", async () => {
     await page.keyboard.press("t");
-    await page.getByRole("link", { name: "Cameras" }).click();
+    await page.getByRole("link", { name: "Cameras", exact: true }).click();
     await boxes(page, "yard");
     assert.equal(await page.evaluate(() => document.documentElement.dataset.theme), "light");
     await picture(page, "wall-light");
@@ -219,15 +227,12 @@ await script({}, async (page, browser) => {
   await step("a page that nobody looks at watches nothing", async () => {
     await page.goto(`${process.env.PAGE}#/`);
     await boxes(page, "yard");
-    assert.equal(await ask("viewers"), "1");
+    await viewers(page, "2");
     await page.evaluate(() => {
       Object.defineProperty(document, "hidden", { value: true, configurable: true });
       document.dispatchEvent(new Event("visibilitychange"));
     });
-    for (let tries = 0; (await ask("viewers")) !== "0"; tries += 1) {
-      assert.ok(tries < 100, "it watches on");
-      await page.waitForTimeout(100);
-    }
+    await viewers(page, "0");
     await page.evaluate(() => {
       delete document.hidden;
       document.dispatchEvent(new Event("visibilitychange"));
