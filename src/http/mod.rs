@@ -28,8 +28,9 @@ use crate::listen::{ListenError, Listener, Protocol, Setup, tls};
 
 pub use cameras::Cameras;
 
-/// The HTTP settings.
+/// The HTTP server: page, metrics, health.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Address and port to listen on.
