@@ -27,6 +27,8 @@ mod observe;
 mod peers;
 mod places;
 mod rates;
+#[cfg(test)]
+mod reference;
 mod server;
 mod status;
 mod subscribe;
