@@ -2,4 +2,10 @@
 //!
 //! The reference of the API is held to the protos beside them, in `src/api/reference.rs`.
 
+#[path = "../support/committed.rs"]
+mod committed;
+mod configuration;
 mod links;
+mod mentions;
+mod shown;
+mod source;
