@@ -46,9 +46,9 @@ pub enum ConfigError {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
-    /// The name cameras refer to it by.
+    /// The name that cameras refer to it by.
     pub name: String,
-    /// A pulled model's name or the path of an ONNX file; the same as `name` if absent.
+    /// A pulled model's name, such as `coco@512x384`, or the path of an ONNX file. Without it, `name` is that.
     pub source: Option<String>,
 }
 
@@ -63,26 +63,27 @@ impl ModelConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Folder for what the server must remember: the cameras added by API.
+    /// Folder for what the server must remember: the cameras and models added by API.
     pub data_dir: PathBuf,
-    /// Detections under this score are left out where a camera or a request does not say, 0..=1.
+    /// Detections under this score, 0 to 1, are left out where a camera or a request does not say.
     pub min_score: f32,
-    /// How old detections may be when they are published, where a camera does not say.
+    /// How old detections may be when they are published, where a camera does not say; 1 ms to 1 h.
     #[serde(with = "humantime_serde")]
     pub max_age: std::time::Duration,
     /// How long a shutdown may take before what still runs is abandoned.
     #[serde(with = "humantime_serde")]
     pub shutdown_timeout: std::time::Duration,
-    /// The models to serve; the first is the default of cameras that name none.
+    /// The models to serve, side by side. The first is the default of cameras that name none. Without any table it is
+    /// `coco`.
     #[serde(rename = "model")]
     pub models: Vec<ModelConfig>,
     /// The engines.
     pub engine: engine::Config,
     /// The engine on NVIDIA GPUs.
     pub tensorrt: engine::gpu::Settings,
-    /// Connecting and decoding.
+    /// Connecting to cameras, and decoding.
     pub ingest: ingest::Config,
-    /// The subscribers' rings.
+    /// Handing detections to subscribers.
     pub publisher: publisher::Config,
     /// Live pictures.
     pub live: live::Config,
@@ -90,9 +91,9 @@ pub struct Config {
     pub grpc: api::Config,
     /// The HTTP server.
     pub http: http::Config,
-    /// Who may use them.
+    /// Who may use the gRPC and the HTTP server.
     pub auth: auth::Config,
-    /// What callers of the API may make it open.
+    /// What callers of the API may have opened.
     pub access: access::Config,
     /// The cameras; the API can add more.
     #[serde(rename = "camera")]

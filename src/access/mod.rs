@@ -27,13 +27,13 @@ const SCHEMES: [&str; 6] = ["rtsp", "rtsps", "http", "https", "test", "v4l2"];
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Schemes of cameras' URLs.
+    /// Schemes that cameras of the API may have: of `rtsp`, `rtsps`, `http`, `https`, `test`, `v4l2`.
     pub schemes: Vec<String>,
-    /// Folders of video files.
+    /// Folders whose files cameras of the API may play, by absolute paths. Links that lead out do not count.
     pub video_folders: Vec<PathBuf>,
-    /// Folders of model files; pulled models need none.
+    /// Folders whose files may be loaded as models by API; pulled models may in any case.
     pub model_folders: Vec<PathBuf>,
-    /// Networks that cameras' URLs may not lead to.
+    /// Networks that no camera of the API may lead to.
     pub denied_networks: Vec<IpNet>,
 }
 

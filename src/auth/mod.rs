@@ -54,11 +54,11 @@ pub enum Mode {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenConfig {
-    /// Whose it is, for the log and for refusals: 1 to 64 letters, digits, `-`, `_` and `.`.
+    /// Whose it is, in the log and in refusals: 1 to 64 letters, digits, `-`, `_` and `.`.
     pub name: String,
     /// What it allows.
     pub role: Role,
-    /// The token's SHA-256.
+    /// The token's SHA-256; the settings do not hold the token.
     pub sha256: Digest,
 }
 
@@ -68,7 +68,7 @@ pub struct TokenConfig {
 pub struct Config {
     /// Whether tokens are asked for.
     pub mode: Mode,
-    /// The tokens.
+    /// The tokens, each as `centerx token new` prints it.
     #[serde(rename = "token")]
     pub tokens: Vec<TokenConfig>,
 }

@@ -24,10 +24,10 @@ pub struct Config {
     /// A connected camera that brings no frame for so long has stalled and is connected anew.
     #[serde(with = "humantime_serde")]
     pub stall_timeout: Duration,
-    /// How long a camera may take to answer, and then again to show its first picture.
+    /// How long a camera may take to answer, and then again to its first picture.
     #[serde(with = "humantime_serde")]
     pub connect_timeout: Duration,
-    /// The wait before the first retry; it doubles with each failure in a row.
+    /// The wait before the first retry; it doubles with each failure in a row, with jitter.
     #[serde(with = "humantime_serde")]
     pub backoff_min: Duration,
     /// The longest wait before a retry.
@@ -37,10 +37,10 @@ pub struct Config {
     #[serde(with = "humantime_serde")]
     pub healthy_after: Duration,
     /// While a camera cannot be reached, how often its port is tried between retries, so that its return
-    /// is noticed at once; zero turns it off.
+    /// is noticed at once; `"0s"` turns it off.
     #[serde(with = "humantime_serde")]
     pub probe_interval: Duration,
-    /// How long to wait for a connection to close before going on without it.
+    /// How long a connection may take to close before it is left behind.
     #[serde(with = "humantime_serde")]
     pub close_timeout: Duration,
     /// How long late packets of a UDP camera are waited for.
@@ -54,7 +54,7 @@ pub struct Config {
     /// server's.
     #[serde(with = "humantime_serde")]
     pub max_clock_offset: Duration,
-    /// Threads for each camera's decoder.
+    /// Threads for each camera's decoder, 1 to 64.
     pub decoder_threads: u32,
     /// Cameras at a time; the API is refused more.
     pub max_cameras: usize,

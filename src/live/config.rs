@@ -8,7 +8,7 @@ use serde::Deserialize;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Threads that make pictures, at low priority.
+    /// Threads that make pictures, at low priority; 64 at most.
     pub encoders: NonZeroUsize,
     /// The quality of the JPEGs, 1 to 100.
     pub quality: u8,
