@@ -42,13 +42,15 @@ pub enum ConfigError {
     },
 }
 
-/// A model to serve.
+/// A model to serve, as many as you like. The first is the default of cameras that name none; without any there is
+/// `coco`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
     /// The name cameras refer to it by.
     pub name: String,
-    /// A pulled model's name or the path of an ONNX file; the same as `name` if absent.
+    /// A pulled model, such as `coco@512x384`, or the path of an ONNX file; the same as `name` if absent.
     pub source: Option<String>,
 }
 
@@ -59,21 +61,22 @@ impl ModelConfig {
     }
 }
 
-/// All settings of the server.
+/// Arguments of `centerx serve` override these, and the environment overrides `data_dir`.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Folder for what the server must remember: the cameras added by API.
+    /// Folder for what the server must remember: cameras and models added by API.
     pub data_dir: PathBuf,
     /// Detections under this score are left out where a camera or a request does not say, 0..=1.
     pub min_score: f32,
-    /// How old detections may be when they are published, where a camera does not say.
+    /// How old detections may be when they are published, where a camera does not say; 1 ms to 1 h.
     #[serde(with = "humantime_serde")]
     pub max_age: std::time::Duration,
     /// How long a shutdown may take before what still runs is abandoned.
     #[serde(with = "humantime_serde")]
     pub shutdown_timeout: std::time::Duration,
-    /// The models to serve; the first is the default of cameras that name none.
+    /// The models to serve, side by side; the first is the default of cameras that name none. Without any: `coco`.
     #[serde(rename = "model")]
     pub models: Vec<ModelConfig>,
     /// The engines.
@@ -335,5 +338,7 @@ fn scrub_secrets(message: &str) -> String {
     message.lines().map(|line| scrub(line).unwrap_or_else(|| line.to_owned())).collect::<Vec<_>>().join("\n")
 }
 
+#[cfg(test)]
+mod reference;
 #[cfg(test)]
 mod tests;

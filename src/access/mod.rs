@@ -23,15 +23,16 @@ use folders::Folders;
 /// Schemes that can be allowed. Files are allowed by their folders.
 const SCHEMES: [&str; 6] = ["rtsp", "rtsps", "http", "https", "test", "v4l2"];
 
-/// The table `[access]` of the settings.
+/// What callers of the API may have opened. What this file and the command line name is allowed in any case.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Schemes of cameras' URLs.
+    /// Schemes of cameras' URLs; `"v4l2"` can be added.
     pub schemes: Vec<String>,
-    /// Folders of video files.
+    /// Folders whose files cameras may play. Links that lead out of them do not count.
     pub video_folders: Vec<PathBuf>,
-    /// Folders of model files; pulled models need none.
+    /// Folders whose files may be loaded as models; pulled models may be in any case.
     pub model_folders: Vec<PathBuf>,
     /// Networks that cameras' URLs may not lead to.
     pub denied_networks: Vec<IpNet>,

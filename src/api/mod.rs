@@ -27,6 +27,8 @@ mod observe;
 mod peers;
 mod places;
 mod rates;
+#[cfg(test)]
+mod reference;
 mod server;
 mod status;
 mod subscribe;
@@ -53,8 +55,9 @@ pub mod v1 {
 /// The protos as reflection tells them, comments included.
 const DESCRIPTORS: &[u8] = tonic::include_file_descriptor_set!("centerx_descriptor");
 
-/// The gRPC settings.
+/// The gRPC server.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Address and port to listen on.

@@ -156,11 +156,12 @@ impl App {
 
         let stop_listening = CancellationToken::new();
         let backend: Arc<dyn Backend> = Arc::clone(&server) as _;
-        let services = api::Server::new(config.grpc.clone(), backend, api::Metrics::new(&registry)?)
+        let mut services = api::Server::new(config.grpc.clone(), backend, api::Metrics::new(&registry)?)
             .guarded_by(guard.clone());
         let health = services.health();
         let (ready, warnings) = (readiness(&server), data_dir.warnings());
-        let pages = http::router(registry.clone(), ready, warnings, Arc::clone(&server) as _, guard.clone());
+        let pages = http::router(registry.clone(), ready, warnings, Arc::clone(&server) as _, guard.clone())
+            .merge(services.web()?);
         let (stop_grpc, stop_http) = (stop_listening.clone(), stop_listening.clone());
         let (grpc_end, http_end) = (listening("gRPC", &server), listening("HTTP", &server));
         let listeners = [

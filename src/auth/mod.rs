@@ -41,6 +41,7 @@ impl Role {
 
 /// Whether tokens are asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// If there are any; without, the server listens on loopback only.
@@ -50,7 +51,7 @@ pub enum Mode {
     Off,
 }
 
-/// A token as the settings hold it: not the token itself.
+/// A token, as `centerx token new` prints it: its digest, not the token itself.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenConfig {
@@ -62,14 +63,15 @@ pub struct TokenConfig {
     pub sha256: Digest,
 }
 
-/// The table `[auth]` of the settings.
+/// Who may use the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Whether tokens are asked for.
     pub mode: Mode,
     /// The tokens.
-    #[serde(rename = "token")]
+    #[serde(rename = "token", skip_serializing)]
     pub tokens: Vec<TokenConfig>,
 }
 

@@ -91,24 +91,23 @@ pub enum Transport {
     Udp,
 }
 
-/// A camera as its owner describes it.
-///
-/// Serialising it writes the URL **with its password**; only the private store may do that.
+/// A camera, as many as you like; the API can add more.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CameraSpec {
-    /// Unique among the server's cameras.
+    /// Unique among the server's cameras: 1 to 64 letters, digits, `-`, `_` and `.`.
     pub id: CameraId,
-    /// For people; empty means the id.
+    /// A name for people; empty means the id.
     #[serde(default)]
     pub name: String,
-    /// Where the video comes from.
+    /// Where the video comes from. User and password may be in it, percent-encoded.
+    // Serialising it writes the password; only the private store may do that.
     #[serde(serialize_with = "expose_url")]
     pub url: CameraUrl,
-    /// User, apart from the URL, until [`CameraSpec::reveal_login`]. Settings only.
+    /// The user, apart from the URL and as it is.
     #[serde(default, skip_serializing)]
     pub username: Option<Secret>,
-    /// Password, apart from the URL, until [`CameraSpec::reveal_login`]. Settings only.
+    /// The password, apart from the URL and as it is.
     #[serde(default, skip_serializing)]
     pub password: Option<Secret>,
     /// A disabled camera is kept but not connected.
@@ -121,8 +120,7 @@ pub struct CameraSpec {
     /// counted as `too_old`. The server's default if absent.
     #[serde(default, with = "humantime_serde")]
     pub max_age: Option<Duration>,
-    /// Its weight when there is too much to look at: 2 gets twice the turns of 1. 1 to
-    /// [`CameraSpec::MAX_PRIORITY`].
+    /// Its weight when there is too much to look at, 1 to 10: 2 gets twice the turns of 1.
     #[serde(default = "lowest_priority")]
     pub priority: u32,
     /// The model to use; the server's default model if absent.
@@ -134,10 +132,10 @@ pub struct CameraSpec {
     /// Class names to report; empty means all.
     #[serde(default)]
     pub classes: Vec<String>,
-    /// RTP transport of an RTSP camera.
+    /// How RTP travels from an RTSP camera.
     #[serde(default)]
     pub transport: Transport,
-    /// A file starts again when it ends.
+    /// Whether a file starts again when it ends.
     #[serde(default, rename = "loop")]
     pub repeat: bool,
 }

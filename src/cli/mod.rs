@@ -22,6 +22,7 @@ mod credentials;
 pub mod detect;
 mod environment;
 pub mod eval;
+pub mod healthcheck;
 pub mod model;
 mod open_files;
 mod output;
@@ -83,6 +84,8 @@ enum Command {
     Token(token::Args),
     /// Measure this machine.
     Bench(bench::Args),
+    /// Ask a server whether it can do its work, for containers.
+    Healthcheck(healthcheck::Args),
 }
 
 /// Runs the command and tells how it ended.
@@ -101,6 +104,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Runtime(args) => args.run(),
         Command::Token(args) => args.run(),
         Command::Bench(args) => args.run(),
+        Command::Healthcheck(args) => args.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -10,6 +10,7 @@ use super::flavour::Flavour;
 
 /// What runs the models.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(rename_all = "lowercase")]
 pub enum Backend {
     /// TensorRT where centerx was built with it and there is a GPU, else the CPU.
@@ -56,6 +57,7 @@ impl FromStr for Backend {
 
 /// Where decoded pictures become network input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(rename_all = "lowercase")]
 pub enum Preprocess {
     /// On the CPU.
@@ -65,8 +67,9 @@ pub enum Preprocess {
     Gpu,
 }
 
-/// Settings of TensorRT.
+/// TensorRT, on NVIDIA GPUs: see [GPU](../gpu.md).
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Which TensorRT; the first that can be loaded where it is not said.

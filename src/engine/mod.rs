@@ -28,8 +28,9 @@ pub mod supervisor;
 #[cfg(feature = "tensorrt")]
 pub mod tensorrt;
 
-/// Settings of the engines.
+/// What runs the models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// What runs the models.

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 /// What happens to a camera of the API that asks for more than the server can look at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(rename_all = "lowercase")]
 pub enum Admission {
     /// It is watched, and all share.
@@ -17,6 +18,7 @@ pub enum Admission {
 
 /// How cameras are connected and watched.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Whether cameras are refused that the server has no capacity for.
@@ -37,7 +39,7 @@ pub struct Config {
     #[serde(with = "humantime_serde")]
     pub healthy_after: Duration,
     /// While a camera cannot be reached, how often its port is tried between retries, so that its return
-    /// is noticed at once; zero turns it off.
+    /// is noticed at once; `"0s"` turns it off.
     #[serde(with = "humantime_serde")]
     pub probe_interval: Duration,
     /// How long to wait for a connection to close before going on without it.

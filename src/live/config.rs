@@ -4,8 +4,9 @@ use std::num::NonZeroUsize;
 
 use serde::Deserialize;
 
-/// The settings of live pictures.
+/// Live pictures.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Threads that make pictures, at low priority.

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-/// The hub's settings.
+/// Subscribers: what waits for them, and what is kept for those that come back.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Frames' detections that wait for one subscriber at most; one more empties its ring.

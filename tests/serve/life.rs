@@ -97,3 +97,17 @@ fn settings_are_checked_without_serving() {
         "{message}"
     );
 }
+
+#[test]
+fn health_is_asked_for_by_the_binary_itself() {
+    let data = tempfile::tempdir().unwrap();
+    let server = ServerProcess::start(data.path(), &["--camera", "bars=test://smpte"]);
+    let address = format!("http://{}", server.grpc);
+    let check = || run(&["healthcheck", "--server", &address]);
+    let well = check();
+    assert_eq!((well.status.code(), &*well.stdout), (Some(0), &b"ready\n"[..]), "{}", errors(&well));
+    drop(server);
+    let gone = check();
+    assert_eq!(gone.status.code(), Some(1));
+    assert!(errors(&gone).contains("no server at"), "{}", errors(&gone));
+}
