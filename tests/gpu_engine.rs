@@ -20,8 +20,8 @@ mod fake_server;
 mod prometheus_server;
 
 use fake_server::balances;
+use prometheus_server::Prometheus;
 use prometheus_server::dashboards::queries;
-use prometheus_server::{Prometheus, Setup};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const SHAPE: PlanShape = PlanShape { input: (64, 64), top_k: 1, values: 6, max_batch: 8, optimum: 4 };
@@ -110,7 +110,7 @@ async fn the_dashboards_panels_of_gpus_show_them() {
 
     let address = app.http_address();
     let look = move || {
-        let prometheus = Prometheus::start(&Setup::scraping(address));
+        let prometheus = Prometheus::start(&prometheus_server::Setup::scraping(address));
         let panels: Vec<_> = queries("a").into_iter().filter(|query| query.panel.contains("GPU: ")).collect();
         assert_eq!(panels.len(), 4);
         prometheus.wait_for_all(panels, PATIENCE);

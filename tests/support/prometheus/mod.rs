@@ -64,6 +64,12 @@ impl Setup {
         self.pace.alerts.insert(alert.into(), factor);
         self
     }
+
+    /// With another bound than this one, as it stands in the rules, which cannot be reached where the test runs.
+    pub fn with_bound(mut self, bound: &str, reachable: &str) -> Self {
+        self.pace.bounds.push((bound.into(), reachable.into()));
+        self
+    }
 }
 
 /// A series and its value.
