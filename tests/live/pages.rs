@@ -83,4 +83,9 @@ fn live_pictures_go_on_after_a_camera_was_away() {
     while metric(&server, "centerx_live_pictures_total") <= before {
         decode(&answer.part().expect("the stream goes on"));
     }
+    drop(answer);
+    while metric(&server, "centerx_live_viewers") > 0.0 {
+        assert!(begin.elapsed() < 2 * PATIENCE, "who hung up does not look any more");
+        std::thread::yield_now();
+    }
 }

@@ -1,13 +1,13 @@
 //! A scripted backend behind the real gRPC server.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use centerx::api::backend::{
     Backend, CameraTest, Capacity, Choice, DetectError, DetectRequest, EventStream, FirstPicture,
-    ModelChangeError, ModelView, Pending, PictureStream, SubscribeError,
+    ModelChangeError, ModelView, PictureStream, SubscribeError,
 };
 use centerx::api::{Config, Health, Metrics, Server, bind};
 use centerx::camera::{
@@ -27,6 +27,12 @@ use prometheus::Registry;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
+
+#[path = "stream_script.rs"]
+mod stream_script;
+
+use stream_script::ScriptedStream;
+pub use stream_script::StreamScript;
 
 /// Class names of the scripted model.
 pub const CLASSES: [&str; 2] = ["person", "car"];
@@ -98,80 +104,6 @@ pub struct Scripted {
     pub engine: Semaphore,
     /// What streams of pictures meet.
     pub streams: Arc<StreamScript>,
-}
-
-/// What streams of pictures meet.
-#[derive(Default)]
-pub struct StreamScript {
-    /// What each stream asked for.
-    pub choices: Mutex<Vec<Choice>>,
-    /// The next stream is refused with this.
-    pub refuse: Mutex<Option<DetectError>>,
-    /// Pictures that wait for the test to answer them; without it they are answered at once.
-    pub held: Mutex<Option<Vec<Held>>>,
-    /// Objects found in each picture that is answered at once.
-    pub objects: AtomicUsize,
-    /// Pictures handed in whose answer was not taken yet.
-    pub under_way: AtomicUsize,
-    /// The most of them at a time.
-    pub most_under_way: AtomicUsize,
-}
-
-/// A picture that waits for its answer.
-pub struct Held {
-    pub picture: Arc<Picture>,
-    pub to: oneshot::Sender<Result<PictureDetections, DetectError>>,
-}
-
-impl Held {
-    /// Answers with one person.
-    pub fn answer(self) {
-        let _ = self.to.send(Ok(found(&self.picture, 1)));
-    }
-}
-
-impl StreamScript {
-    /// From now on pictures wait for the test to answer them.
-    pub fn hold(&self) {
-        *self.held.lock().unwrap() = Some(Vec::new());
-    }
-
-    /// Waits until so many pictures wait, and takes them.
-    pub async fn take_held(&self, count: usize) -> Vec<Held> {
-        while self.held.lock().unwrap().as_ref().unwrap().len() < count {
-            tokio::task::yield_now().await;
-        }
-        std::mem::take(self.held.lock().unwrap().as_mut().unwrap())
-    }
-}
-
-struct ScriptedStream(Arc<StreamScript>);
-
-struct UnderWay(Arc<StreamScript>);
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-#[tonic::async_trait]
-impl PictureStream for ScriptedStream {
-    async fn offer(&mut self, picture: Arc<Picture>) -> Result<Pending, DetectError> {
-        let script = Arc::clone(&self.0);
-        let now = script.under_way.fetch_add(1, Ordering::SeqCst) + 1;
-        script.most_under_way.fetch_max(now, Ordering::SeqCst);
-        let (to, answer) = oneshot::channel();
-        match &mut *script.held.lock().unwrap() {
-            Some(held) => held.push(Held { picture, to }),
-            None => _ = to.send(Ok(found(&picture, script.objects.load(Ordering::SeqCst)))),
-        }
-        let under_way = UnderWay(Arc::clone(&script));
-        Ok(Box::pin(async move {
-            let _under_way = under_way;
-            answer.await.unwrap_or(Err(DetectError::ShuttingDown))
-        }))
-    }
 }
 
 impl Scripted {
@@ -377,6 +309,7 @@ fn model_view(name: &str, source: &str) -> ModelView {
     }
 }
 
+/// What is found in a picture: so many persons.
 fn found(picture: &Picture, objects: usize) -> PictureDetections {
     let detections = vec![detection("person", 0.71); objects];
     PictureDetections { width: picture.width, height: picture.height, model: "coco".into(), detections }
