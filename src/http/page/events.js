@@ -2,7 +2,7 @@
 
 import { colour } from "./colours.js";
 import { h, icon } from "./dom.js";
-import { backoff, pause } from "./server.js";
+import { backoff, pause, seen, whileSeen } from "./server.js";
 import * as words from "./words.js";
 
 /** An object that is not found for so long has gone: detections flicker. */
@@ -35,6 +35,8 @@ export class Presence {
 export class EventList {
   #stop = new AbortController();
   #presence = new Presence();
+  /** Where to continue after a pause: a Position. */
+  #last = [];
 
   constructor(server, camera, filter) {
     this.filter = filter;
@@ -53,9 +55,11 @@ export class EventList {
   async #run(server, camera) {
     const { signal } = this.#stop;
     for (let failures = 1; !signal.aborted; failures += 1) {
+      await seen();
       try {
-        const request = { camera_ids: [camera] };
-        for await (const event of server.stream("DetectionService", "Subscribe", request, { signal })) {
+        const request = { camera_ids: [camera], resume: this.#last };
+        const options = { signal: whileSeen(signal) };
+        for await (const event of server.stream("DetectionService", "Subscribe", request, options)) {
           failures = 0;
           this.#take(event);
         }
@@ -72,7 +76,8 @@ export class EventList {
     if (event.event === "dropped") this.#put("missed", `This page missed ${event.dropped.frames} frames`);
   }
 
-  #seen({ detections, capture_time }) {
+  #seen({ camera_id, epoch, sequence, detections, capture_time }) {
+    this.#last = [{ camera_id, epoch, sequence }];
     const now = words.milliseconds(capture_time);
     for (const event of this.#presence.see(detections.filter(this.filter), now)) {
       const text =
@@ -92,7 +97,9 @@ export class EventList {
     this.empty.remove();
     const sign = dot ? h("span", { class: "dot" }) : kind === "missed" ? h("span", { class: "dot" }) : icon(kind);
     if (dot) sign.style.setProperty("--of", dot);
-    this.list.prepend(h("li", { "data-kind": kind, "data-state": kind }, h("time", {}, words.clock(time)), sign, h("span", {}, text)));
+    this.list.prepend(
+      h("li", { "data-kind": kind, "data-state": kind }, h("time", {}, words.clock(time)), sign, h("span", {}, text)),
+    );
     while (this.list.children.length > MOST) this.list.lastChild.remove();
   }
 }

@@ -51,7 +51,9 @@ export class Fleet extends EventTarget {
 
   /** Takes in what an answer to a change says of a camera. */
   put(info) {
-    this.cameras?.set(info.camera.id, info);
+    const { id } = info.camera;
+    const byId = ([a], [b]) => (a < b ? -1 : 1);
+    this.cameras = new Map([...new Map(this.cameras).set(id, info)].sort(byId));
     this.dispatchEvent(new Event("change"));
     this.refresh();
   }
