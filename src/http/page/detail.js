@@ -143,7 +143,9 @@ export class Detail {
 
   #gone() {
     if (this.fleet.cameras === null) return;
-    say(this.#parts.title, this.id);
+    const { title, edit, toggle, snapshot, remove } = this.#parts;
+    for (const one of [edit, toggle, snapshot, remove]) one.disabled = true;
+    say(title, this.id);
     say(this.#parts.problem, `There is no camera ${this.id}.`);
   }
 

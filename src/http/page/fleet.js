@@ -17,6 +17,8 @@ export class Fleet extends EventTarget {
   #wake = null;
   /** CameraInfo by id; null before the first answer. */
   cameras = null;
+  /** Why the last question was not answered; null if it was. */
+  problem = null;
   /** ModelCapacity by the model's name. */
   capacities = new Map();
   /** Models as ListModels tells them, by name. */
@@ -35,9 +37,12 @@ export class Fleet extends EventTarget {
       try {
         if (!document.hidden) await this.#ask();
         failures = 0;
-      } catch {
-        // The server tells whoever listens that it is away.
+        this.problem = null;
+      } catch (error) {
+        // That the server is away is told by a banner; anything else, here.
         failures += 1;
+        this.problem = error.message;
+        this.dispatchEvent(new Event("change"));
       }
       this.nextAt = performance.now() + (failures ? backoff(failures) : INTERVAL);
       await Promise.race([pause(this.nextAt - performance.now()), new Promise((wake) => (this.#wake = wake))]);

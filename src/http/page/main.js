@@ -113,6 +113,7 @@ function watchConnection(server, fleet) {
 function tellStates(fleet) {
   let before = null;
   fleet.addEventListener("change", () => {
+    if (!fleet.cameras) return;
     const now = new Map([...fleet.cameras].map(([id, { status }]) => [id, words.state(status).text]));
     const changed = [...now].filter(([id, text]) => before && before.get(id) !== text);
     if (changed.length > 0)

@@ -40,6 +40,7 @@ export class Wall {
     this.#viewer = viewer;
     this.search = h("input", {
       type: "search",
+      hidden: true,
       placeholder: "Filter cameras",
       "aria-label": "Filter cameras by name, id or state",
       oninput: () => this.#filter(),
@@ -81,7 +82,10 @@ export class Wall {
 
   #update() {
     const { cameras } = this.#fleet;
-    if (!cameras) return;
+    if (!cameras) {
+      const { problem } = this.#fleet;
+      return say(this.none, problem ? `The cameras cannot be listed: ${problem}.` : "Loading …");
+    }
     for (const [id, card] of this.#cards) if (!cameras.has(id)) this.#drop(id, card);
     this.#putAll(cameras.keys());
     for (const card of this.#cards.values()) card.update();
