@@ -7,6 +7,8 @@ import * as words from "./words.js";
 
 /** An object that is not found for so long has gone: detections flicker. */
 const GONE = 2000;
+/** And one that is not found for so long was never there. */
+const SURE = 500;
 /** Entries that are kept. */
 const MOST = 200;
 
@@ -18,14 +20,16 @@ export class Presence {
   see(detections, now) {
     const events = [];
     for (const { label, class_id, score } of detections) {
-      const known = this.#classes.get(label);
-      if (!known) events.push({ kind: "appeared", label, class_id, score });
-      this.#classes.set(label, { class_id, since: known?.since ?? now, last: now });
+      const known = this.#classes.get(label) ?? { class_id, since: now, isTold: false };
+      this.#classes.set(label, Object.assign(known, { last: now }));
+      if (known.isTold || now - known.since < SURE) continue;
+      known.isTold = true;
+      events.push({ kind: "appeared", label, class_id, score });
     }
-    for (const [label, { class_id, since, last }] of this.#classes) {
+    for (const [label, { class_id, since, last, isTold }] of this.#classes) {
       if (now - last < GONE) continue;
       this.#classes.delete(label);
-      events.push({ kind: "gone", label, class_id, after: last - since });
+      if (isTold) events.push({ kind: "gone", label, class_id, after: last - since });
     }
     return events;
   }

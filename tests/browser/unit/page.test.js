@@ -124,19 +124,15 @@ test("rates are those of the last ten seconds", () => {
 test("what flickers neither goes nor comes", () => {
   const presence = new Presence();
   const person = { label: "person", class_id: 0, score: 0.7 };
-  assert.deepEqual(
-    presence.see([person, person], 0).map(({ kind }) => kind),
-    ["appeared"],
-  );
-  for (let time = 1900; time < 8000; time += 1900) {
-    assert.deepEqual([...presence.see([], time - 100), ...presence.see([person], time)], []);
+  const seen = (detections, time) => presence.see(detections, time).map(({ kind, after }) => [kind, after]);
+  assert.deepEqual(seen([person], 0), [], "a moment may be a mistake");
+  assert.deepEqual(seen([person], 600), [["appeared", undefined]]);
+  for (let time = 2400; time < 8000; time += 1900) {
+    assert.deepEqual([...seen([], time - 100), ...seen([person], time)], []);
   }
-  const gone = presence.see([], 9700);
-  assert.deepEqual(
-    gone.map(({ kind, label }) => [kind, label]),
-    [["gone", "person"]],
-  );
-  assert.equal(presence.see([person], 9800)[0].kind, "appeared");
+  assert.deepEqual(seen([], 10_200), [["gone", 6200]]);
+  assert.deepEqual(seen([person], 20_000), []);
+  assert.deepEqual(seen([], 30_000), [], "what never appeared does not go");
 });
 
 test("a refused token is asked for once, and calls go on with the next", async () => {
