@@ -15,8 +15,10 @@ const ALERT: &str = "CenterxCameraDown";
 fn wait_until_told(prometheus: &Prometheus, camera: &str) {
     let live = format!("centerx_camera_state{{camera={camera:?}, state=\"live\"}}");
     prometheus.wait_for("it is not live", &format!("{live} == 0"), PATIENCE);
-    let of_states: Vec<_> =
-        queries(camera).into_iter().filter(|query| query.expression.contains("centerx_camera_state")).collect();
+    let of_states: Vec<_> = queries(camera)
+        .into_iter()
+        .filter(|query| query.expression.contains("centerx_camera_state"))
+        .collect();
     assert!(of_states.len() >= 2, "a panel of each dashboard shows states: {of_states:?}");
     prometheus.wait_for_all(of_states, PATIENCE);
     prometheus.wait_for_alert(ALERT, &[("camera", camera)], PATIENCE);
