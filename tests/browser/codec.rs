@@ -92,7 +92,7 @@ fn cases() -> Vec<Value> {
     let update_value = json!({ "camera": camera_value, "update_mask": { "paths": ["max_fps", "name"] } });
     let watch = v1::WatchResponse {
         detections: Some(frame.clone()),
-        jpeg: vec![1, 2, 3].into(),
+        jpeg: vec![1_u8, 2, 3].into(),
         width: 640,
         height: 480,
         age: Some(Duration { seconds: -1, nanos: -500 }),
@@ -134,7 +134,7 @@ fn the_codec_reads_what_prost_writes_and_the_other_way_round() {
     let (schema, file) = (folder.path().join("schema.json"), folder.path().join("cases.json"));
     std::fs::write(&schema, SCHEMA).unwrap();
     std::fs::write(&file, json!(cases()).to_string()).unwrap();
-    test("protobuf.test.js", &[("SCHEMA", &schema), ("CASES", &file)]);
+    test("protobuf.test.js", &[("SCHEMA", schema.as_path()), ("CASES", file.as_path())]);
 }
 
 #[test]

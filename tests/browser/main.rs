@@ -9,6 +9,8 @@ mod eight;
 mod files;
 #[path = "../support/process.rs"]
 mod process;
+#[path = "../support/prometheus/mod.rs"]
+mod prometheus_server;
 mod roles;
 #[path = "../support/rtsp_camera/mod.rs"]
 mod rtsp_camera;

@@ -49,9 +49,13 @@ function tokenDialog(session, onClose) {
     { onsubmit: submit, class: "fields" },
     h("label", { for: "token" }, "Token"),
     input,
-    h("p", { class: "help", id: "token-help" },
-      "The server's owner makes one with ", h("code", {}, "centerx token new"),
-      ". It is kept until this tab is closed."),
+    h(
+      "p",
+      { class: "help", id: "token-help" },
+      "The server's owner makes one with ",
+      h("code", {}, "centerx token new"),
+      ". It is kept until this tab is closed.",
+    ),
     reason,
     h("footer", {}, h("button", { type: "submit", class: "primary" }, "Sign in")),
   );
@@ -70,11 +74,13 @@ export function confirmed(title, text, verb) {
   return new Promise((resolve) => {
     const cancel = button("Cancel", { onclick: () => dialog.close() });
     const go = button(verb, { class: "danger", onclick: () => dialog.close("go") });
-    const dialog = h("dialog", { class: "narrow", role: "alertdialog", "aria-labelledby": "confirm-title",
-      "aria-describedby": "confirm-text" },
+    const dialog = h(
+      "dialog",
+      { class: "narrow", role: "alertdialog", "aria-labelledby": "confirm-title", "aria-describedby": "confirm-text" },
       h("header", {}, h("h2", { id: "confirm-title" }, title)),
       h("p", { id: "confirm-text" }, text),
-      h("footer", {}, cancel, go));
+      h("footer", {}, cancel, go),
+    );
     dialog.addEventListener("close", () => resolve(dialog.returnValue === "go"));
     open(dialog);
     cancel.focus();

@@ -20,7 +20,7 @@ export class Card {
     this.#fleet = fleet;
     this.canvas = h("canvas", { role: "img", width: 1, height: 1 });
     this.picture = new Picture(this.canvas, { skeleton: (model) => fleet.skeleton(model) });
-    this.title = h("a", { href: `#/camera/${encodeURIComponent(id)}`, class: "title" });
+    this.title = h("a", { href: `#/camera/${id}`, class: "title" });
     this.badge = stateBadge();
     this.trouble = trouble();
     this.seen = h("p", { class: "seen" });

@@ -79,16 +79,29 @@ export class Detail {
     return h(
       "article",
       { class: "detail", "data-camera": this.id },
-      h("header", { class: "crumbs" },
-        h("a", { href: "#/", class: "button quiet" }, icon("back"), "All cameras"), title, badge.element, figures),
-      h("div", { class: "columns" },
-        h("div", { class: "main" },
+      h(
+        "header",
+        { class: "crumbs" },
+        h("a", { href: "#/", class: "button quiet" }, icon("back"), "All cameras"),
+        title,
+        badge.element,
+        figures,
+      ),
+      h(
+        "div",
+        { class: "columns" },
+        h(
+          "div",
+          { class: "main" },
           h("div", { class: "screen" }, this.canvas, over.element),
           h("div", { class: "actions" }, edit, toggle, snapshot, remove),
-          notice, problem,
+          notice,
+          problem,
           panel("Drawn", this.filter.element),
-          panel("The last ten minutes", this.history.element)),
-        h("div", { class: "side" }, panel("Events", this.events.element), panel("Settings", settings))),
+          panel("The last ten minutes", this.history.element),
+        ),
+        h("div", { class: "side" }, panel("Events", this.events.element), panel("Settings", settings)),
+      ),
     );
   }
 
@@ -102,7 +115,11 @@ export class Detail {
     this.#shownAt = now;
     this.age = words.milliseconds(message.age);
     const name = this.#parts.title.textContent;
-    mark(this.canvas, "aria-label", described(name, message, (one) => this.filter.passes(one)));
+    mark(
+      this.canvas,
+      "aria-label",
+      described(name, message, (one) => this.filter.passes(one)),
+    );
     this.#updateFigures();
   }
 
@@ -126,7 +143,9 @@ export class Detail {
 
   #gone() {
     if (this.fleet.cameras === null) return;
-    say(this.#parts.title, this.id);
+    const { title, edit, toggle, snapshot, remove } = this.#parts;
+    for (const one of [edit, toggle, snapshot, remove]) one.disabled = true;
+    say(title, this.id);
     say(this.#parts.problem, `There is no camera ${this.id}.`);
   }
 
@@ -134,8 +153,10 @@ export class Detail {
     const { edit, toggle, remove, notice } = this.#parts;
     const isOn = camera.enabled ?? true;
     say(toggle.querySelector("span"), isOn ? "Turn off" : "Turn on");
-    const ofFile = origin === "CAMERA_ORIGIN_CONFIG"
-      ? "This camera is defined in the server's settings file: change it there, and restart the server." : null;
+    const ofFile =
+      origin === "CAMERA_ORIGIN_CONFIG"
+        ? "This camera is defined in the server's settings file: change it there, and restart the server."
+        : null;
     const reason = ofFile ?? (this.session.readOnly ? sentence(this.session.readOnly) : null);
     for (const one of [edit, toggle, remove]) one.disabled = reason !== null;
     notice.hidden = reason === null;
@@ -145,7 +166,10 @@ export class Detail {
   #updateFigures() {
     const rates = this.fleet.rates(this.id);
     const dropped = [...rates.dropped].map(([reason, rate]) => `${words.fps(rate)} ${words.drop(reason)}`);
-    const told = [`${words.fps(rates.published)} of ${words.fps(rates.received)} frames/s`, `age ${words.age(this.age)}`];
+    const told = [
+      `${words.fps(rates.published)} of ${words.fps(rates.received)} frames/s`,
+      `age ${words.age(this.age)}`,
+    ];
     if (dropped.length > 0) told.push(`dropped a second: ${dropped.join(", ")}`);
     say(this.#parts.figures, told.join(" · "));
   }

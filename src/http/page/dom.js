@@ -49,8 +49,11 @@ function set(element, attributes) {
 
 /** A sign beside a text, which says the same: screen readers leave it out. */
 export function icon(name) {
-  return s("svg", { viewBox: "0 0 16 16", class: "icon", "aria-hidden": "true" },
-    s("path", { d: ICONS[name], "fill-rule": "evenodd" }));
+  return s(
+    "svg",
+    { viewBox: "0 0 16 16", class: "icon", "aria-hidden": "true" },
+    s("path", { d: ICONS[name], "fill-rule": "evenodd" }),
+  );
 }
 
 /** A button with a sign and a text. */

@@ -2,11 +2,13 @@
 
 import { colour } from "./colours.js";
 import { h, icon } from "./dom.js";
-import { backoff, pause } from "./server.js";
+import { backoff, pause, seen, whileSeen } from "./server.js";
 import * as words from "./words.js";
 
 /** An object that is not found for so long has gone: detections flicker. */
 const GONE = 2000;
+/** And one that is not found for so long was never there. */
+const SURE = 500;
 /** Entries that are kept. */
 const MOST = 200;
 
@@ -18,14 +20,16 @@ export class Presence {
   see(detections, now) {
     const events = [];
     for (const { label, class_id, score } of detections) {
-      const known = this.#classes.get(label);
-      if (!known) events.push({ kind: "appeared", label, class_id, score });
-      this.#classes.set(label, { class_id, since: known?.since ?? now, last: now });
+      const known = this.#classes.get(label) ?? { class_id, since: now, isTold: false };
+      this.#classes.set(label, Object.assign(known, { last: now }));
+      if (known.isTold || now - known.since < SURE) continue;
+      known.isTold = true;
+      events.push({ kind: "appeared", label, class_id, score });
     }
-    for (const [label, { class_id, since, last }] of this.#classes) {
+    for (const [label, { class_id, since, last, isTold }] of this.#classes) {
       if (now - last < GONE) continue;
       this.#classes.delete(label);
-      events.push({ kind: "gone", label, class_id, after: last - since });
+      if (isTold) events.push({ kind: "gone", label, class_id, after: last - since });
     }
     return events;
   }
@@ -35,6 +39,8 @@ export class Presence {
 export class EventList {
   #stop = new AbortController();
   #presence = new Presence();
+  /** Where to continue after a pause: a Position. */
+  #last = [];
 
   constructor(server, camera, filter) {
     this.filter = filter;
@@ -53,9 +59,11 @@ export class EventList {
   async #run(server, camera) {
     const { signal } = this.#stop;
     for (let failures = 1; !signal.aborted; failures += 1) {
+      await seen();
       try {
-        const request = { camera_ids: [camera] };
-        for await (const event of server.stream("DetectionService", "Subscribe", request, { signal })) {
+        const request = { camera_ids: [camera], resume: this.#last };
+        const options = { signal: whileSeen(signal) };
+        for await (const event of server.stream("DetectionService", "Subscribe", request, options)) {
           failures = 0;
           this.#take(event);
         }
@@ -72,7 +80,8 @@ export class EventList {
     if (event.event === "dropped") this.#put("missed", `This page missed ${event.dropped.frames} frames`);
   }
 
-  #seen({ detections, capture_time }) {
+  #seen({ camera_id, epoch, sequence, detections, capture_time }) {
+    this.#last = [{ camera_id, epoch, sequence }];
     const now = words.milliseconds(capture_time);
     for (const event of this.#presence.see(detections.filter(this.filter), now)) {
       const text =
@@ -92,7 +101,9 @@ export class EventList {
     this.empty.remove();
     const sign = dot ? h("span", { class: "dot" }) : kind === "missed" ? h("span", { class: "dot" }) : icon(kind);
     if (dot) sign.style.setProperty("--of", dot);
-    this.list.prepend(h("li", { "data-kind": kind, "data-state": kind }, h("time", {}, words.clock(time)), sign, h("span", {}, text)));
+    this.list.prepend(
+      h("li", { "data-kind": kind, "data-state": kind }, h("time", {}, words.clock(time)), sign, h("span", {}, text)),
+    );
     while (this.list.children.length > MOST) this.list.lastChild.remove();
   }
 }

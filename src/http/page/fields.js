@@ -39,12 +39,14 @@ function classes(models, model) {
     const known = models.get(model.get()) ?? [...models.values()].find((one) => one.is_default);
     // Classes of another model stay, so that they can be taken out.
     const names = [...new Set([...(known?.classes ?? []), ...wanted])];
-    boxes.replaceChildren(...names.map((name) => {
-      const box = h("input", { type: "checkbox", value: name });
-      box.checked = wanted.has(name);
-      box.addEventListener("change", () => (box.checked ? wanted.add(name) : wanted.delete(name)));
-      return h("label", { class: "chip" }, box, name);
-    }));
+    boxes.replaceChildren(
+      ...names.map((name) => {
+        const box = h("input", { type: "checkbox", value: name });
+        box.checked = wanted.has(name);
+        box.addEventListener("change", () => (box.checked ? wanted.add(name) : wanted.delete(name)));
+        return h("label", { class: "chip" }, box, name);
+      }),
+    );
   };
   model.control.addEventListener("change", show);
   show();
@@ -58,26 +60,47 @@ function classes(models, model) {
 /** All fields of a camera. */
 export function cameraFields(models) {
   const model = choice("model", [["", "The server's default"], ...[...models.keys()].map((name) => [name, name])]);
-  const transport = choice("transport", [["", "TCP (default)"], ["TRANSPORT_UDP", "UDP"]]);
+  const transport = choice("transport", [
+    ["", "TCP (default)"],
+    ["TRANSPORT_UDP", "UDP"],
+  ]);
   const optional = { placeholder: "server's default" };
   return {
     name: field(text("name", { maxlength: 200, placeholder: "The yard" }), "Name", "For people. Empty: the id."),
-    id: field(text("id", { required: true, maxlength: 64, pattern: "[A-Za-z0-9_.\\-]+", placeholder: "yard" }), "Id",
-      "Letters, digits, - _ and . It stays as it is for the camera's life."),
-    url: field(text("url", { required: true, inputmode: "url", placeholder: "rtsp://user:password@10.0.0.9/stream1" }),
-      "Address", "rtsp://user:password@host/path, http://host/video.mjpg, https://host/live.m3u8 or test://ball. " +
-      "Special characters of a password are percent-encoded: p@ss is p%40ss."),
+    id: field(
+      text("id", { required: true, maxlength: 64, pattern: "[A-Za-z0-9_.\\-]+", placeholder: "yard" }),
+      "Id",
+      "Letters, digits, - _ and . It stays as it is for the camera's life.",
+    ),
+    url: field(
+      text("url", { required: true, inputmode: "url", placeholder: "rtsp://user:password@10.0.0.9/stream1" }),
+      "Address",
+      "rtsp://user:password@host/path, http://host/video.mjpg, https://host/live.m3u8 or test://ball. " +
+        "Special characters of a password are percent-encoded: p@ss is p%40ss.",
+    ),
     enabled: field(tick("enabled", true), "Connected", "Off: the camera is kept and not connected."),
     model: field(model, "Model", "What looks at its frames."),
     classes: field(classes(models, model), "Classes to report", "None ticked: all of them."),
-    min_score: field(numeric("min_score", { min: 0, max: 1, step: "any", ...optional }, undefined, short),
-      "Least score", "0 to 1. Detections under it are left out."),
-    max_fps: field(numeric("max_fps", { min: 0, step: "any", placeholder: "all frames" }), "Frames a second",
-      "To look at, at most. Fewer leave more for other cameras."),
-    max_age: field(numeric("max_age", { min: 1, max: 3600000, step: "any", ...optional }, words.protoTime,
-      words.milliseconds), "Greatest age, ms", "Detections that would be older are not published."),
-    priority: field(numeric("priority", { min: 1, max: 10, step: 1, placeholder: "1" }), "Priority",
-      "1 to 10. When it is too much, 2 gets twice the turns of 1."),
+    min_score: field(
+      numeric("min_score", { min: 0, max: 1, step: "any", ...optional }, undefined, short),
+      "Least score",
+      "0 to 1. Detections under it are left out.",
+    ),
+    max_fps: field(
+      numeric("max_fps", { min: 0, step: "any", placeholder: "all frames" }),
+      "Frames a second",
+      "To look at, at most. Fewer leave more for other cameras.",
+    ),
+    max_age: field(
+      numeric("max_age", { min: 1, max: 3600000, step: "any", ...optional }, words.protoTime, words.milliseconds),
+      "Greatest age, ms",
+      "Detections that would be older are not published.",
+    ),
+    priority: field(
+      numeric("priority", { min: 1, max: 10, step: 1, placeholder: "1" }),
+      "Priority",
+      "1 to 10. When it is too much, 2 gets twice the turns of 1.",
+    ),
     transport: field(transport, "RTP transport", "Of RTSP cameras. UDP where TCP lags behind."),
     loop: field(tick("loop", false), "Loop", "A file starts again when it ends."),
   };
@@ -92,8 +115,13 @@ function field(kind, label, help) {
   for (const [name, value] of Object.entries({ id, ...described })) kind.control.setAttribute(name, value);
   const title = kind.isGroup ? h("legend", {}, label) : h("label", { for: id }, label);
   const parts = kind.isTick ? [kind.control, title] : [title, kind.control];
-  const element = h(kind.isGroup ? "fieldset" : "div", { class: kind.isTick ? "field tick" : "field",
-    "data-field": kind.name }, ...parts, told, error);
+  const element = h(
+    kind.isGroup ? "fieldset" : "div",
+    { class: kind.isTick ? "field tick" : "field", "data-field": kind.name },
+    ...parts,
+    told,
+    error,
+  );
   return {
     ...kind,
     element,

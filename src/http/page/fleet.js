@@ -17,6 +17,8 @@ export class Fleet extends EventTarget {
   #wake = null;
   /** CameraInfo by id; null before the first answer. */
   cameras = null;
+  /** Why the last question was not answered; null if it was. */
+  problem = null;
   /** ModelCapacity by the model's name. */
   capacities = new Map();
   /** Models as ListModels tells them, by name. */
@@ -35,9 +37,12 @@ export class Fleet extends EventTarget {
       try {
         if (!document.hidden) await this.#ask();
         failures = 0;
-      } catch {
-        // The server tells whoever listens that it is away.
+        this.problem = null;
+      } catch (error) {
+        // That the server is away is told by a banner; anything else, here.
         failures += 1;
+        this.problem = error.message;
+        this.dispatchEvent(new Event("change"));
       }
       this.nextAt = performance.now() + (failures ? backoff(failures) : INTERVAL);
       await Promise.race([pause(this.nextAt - performance.now()), new Promise((wake) => (this.#wake = wake))]);
@@ -51,7 +56,9 @@ export class Fleet extends EventTarget {
 
   /** Takes in what an answer to a change says of a camera. */
   put(info) {
-    this.cameras?.set(info.camera.id, info);
+    const { id } = info.camera;
+    const byId = ([a], [b]) => (a < b ? -1 : 1);
+    this.cameras = new Map([...new Map(this.cameras).set(id, info)].sort(byId));
     this.dispatchEvent(new Event("change"));
     this.refresh();
   }

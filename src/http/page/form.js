@@ -42,12 +42,21 @@ class Form {
       ...BASIC.map((name) => this.fields[name].element),
       this.camera ? h("p", { class: "hint" }, "*** stands for a secret. Leave the address as it is to keep it.") : null,
       h("div", { class: "test" }, this.test, this.outcome),
-      h("details", { class: "more" }, h("summary", {}, "More settings"),
-        h("div", { class: "grid" }, ...more.map(([, field]) => field.element))),
+      h(
+        "details",
+        { class: "more" },
+        h("summary", {}, "More settings"),
+        h("div", { class: "grid" }, ...more.map(([, field]) => field.element)),
+      ),
       this.alert,
       h("footer", {}, button("Cancel", { onclick: () => this.dialog.close() }), this.save),
     );
-    return h("dialog", { "aria-labelledby": "form-title" }, heading(title, "form-title", () => this.dialog), form);
+    return h(
+      "dialog",
+      { "aria-labelledby": "form-title" },
+      heading(title, "form-title", () => this.dialog),
+      form,
+    );
   }
 
   /** Until somebody writes an id, it follows the name. */
@@ -56,7 +65,15 @@ class Form {
     let isOurs = true;
     id.control.addEventListener("input", () => (isOurs = id.get() === ""));
     name.control.addEventListener("input", () => {
-      if (isOurs) id.set(name.get().toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "").slice(0, 64));
+      if (isOurs)
+        id.set(
+          name
+            .get()
+            .toLowerCase()
+            .replace(/[^a-z0-9]+/g, "-")
+            .replace(/^-|-$/g, "")
+            .slice(0, 64),
+        );
     });
   }
 
@@ -129,7 +146,8 @@ class Form {
   #complain(error) {
     this.#clear();
     let left = error.violations ?? [];
-    for (const { field, description } of left) this.fields[field.replace(/^camera\./, "")]?.complain(sentence(description));
+    for (const { field, description } of left)
+      this.fields[field.replace(/^camera\./, "")]?.complain(sentence(description));
     left = left.filter(({ field }) => !this.fields[field.replace(/^camera\./, "")]);
     if (left.length > 0 || !error.violations?.length) say(this.alert, sentence(error.message));
     if (this.#focusFirst()) this.save.focus();

@@ -22,12 +22,14 @@ export class Header {
     this.loads = h("ul", { class: "loads", "aria-label": "Load of the models" });
     this.add = button("Add camera", { sign: "add", class: "primary", onclick: onAdd });
     this.signOut = button("Sign out", { sign: "key", class: "quiet", onclick: onSignOut });
-    element.querySelector(".totals").append(
-      this.states,
-      h("p", { class: "total" }, this.speed, " frames/s"),
-      h("p", { class: "total" }, this.dropped, " dropped"),
-      this.loads,
-    );
+    element
+      .querySelector(".totals")
+      .append(
+        this.states,
+        h("p", { class: "total" }, this.speed, " frames/s"),
+        h("p", { class: "total" }, this.dropped, " dropped"),
+        this.loads,
+      );
     element.querySelector(".actions").append(this.add, themeButton(), this.signOut);
     fleet.addEventListener("change", () => this.#update());
     session.addEventListener("change", () => this.#updateSession());
@@ -99,7 +101,11 @@ export function loadMeter(name) {
 }
 
 function themeButton() {
-  const toggle = h("button", { type: "button", class: "quiet square", onclick: () => dispatchEvent(new Event("toggletheme")) });
+  const toggle = h("button", {
+    type: "button",
+    class: "quiet square",
+    onclick: () => dispatchEvent(new Event("toggletheme")),
+  });
   const show = () => {
     const isDark = document.documentElement.dataset.theme === "dark";
     toggle.replaceChildren(icon(isDark ? "sun" : "moon"));

@@ -1,7 +1,7 @@
 // How a camera fared in the last ten minutes: frames and ages, as small lines.
 
 import { h, say } from "./dom.js";
-import { pause } from "./server.js";
+import { pause, seen } from "./server.js";
 import { sparkline } from "./sparkline.js";
 import * as words from "./words.js";
 
@@ -16,15 +16,23 @@ export class History {
   #points = [];
 
   constructor(server, camera) {
-    this.frames = sparkline("Frames a second", [
-      { key: "received", text: "received" },
-      { key: "published", text: "published" },
-      { key: "dropped", text: "dropped" },
-    ], words.fps);
-    this.age = sparkline("Age", [
-      { key: "mean", text: "mean" },
-      { key: "max", text: "greatest" },
-    ], words.age);
+    this.frames = sparkline(
+      "Frames a second",
+      [
+        { key: "received", text: "received" },
+        { key: "published", text: "published" },
+        { key: "dropped", text: "dropped" },
+      ],
+      words.fps,
+    );
+    this.age = sparkline(
+      "Age",
+      [
+        { key: "mean", text: "mean" },
+        { key: "max", text: "greatest" },
+      ],
+      words.age,
+    );
     this.problem = h("p", { class: "help" });
     this.element = h("div", { class: "history" }, this.frames.element, this.age.element, this.problem);
     this.#run(server, camera);
@@ -39,6 +47,7 @@ export class History {
     const { signal } = this.#stop;
     let after;
     while (!signal.aborted) {
+      await seen();
       try {
         const request = { camera_ids: [camera], after };
         const { cameras } = await server.call("LiveService", "GetHistory", request, { signal });

@@ -52,9 +52,10 @@ class Page {
   }
 
   #go(takeFocus) {
+    // Ids are of letters that need no encoding.
     const [, kind, id] = location.hash.split("/");
     this.#view?.close();
-    this.#view = this.#make(kind, decodeURIComponent(id ?? ""));
+    this.#view = this.#make(kind, id);
     this.main.replaceChildren(this.#view.element);
     for (const link of document.querySelectorAll("nav a")) {
       mark(link, "aria-current", link.hash === (kind === "models" ? "#/models" : "#/") ? "page" : null);
@@ -112,9 +113,11 @@ function watchConnection(server, fleet) {
 function tellStates(fleet) {
   let before = null;
   fleet.addEventListener("change", () => {
+    if (!fleet.cameras) return;
     const now = new Map([...fleet.cameras].map(([id, { status }]) => [id, words.state(status).text]));
     const changed = [...now].filter(([id, text]) => before && before.get(id) !== text);
-    if (changed.length > 0) announce(changed.map(([id, text]) => `${words.name(fleet.cameras.get(id).camera)}: ${text}`).join(", "));
+    if (changed.length > 0)
+      announce(changed.map(([id, text]) => `${words.name(fleet.cameras.get(id).camera)}: ${text}`).join(", "));
     before = now;
   });
 }

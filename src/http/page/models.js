@@ -16,8 +16,12 @@ export class Models {
   constructor(fleet) {
     this.#fleet = fleet;
     this.list = h("ul", { class: "models" });
-    this.element = h("section", { "aria-labelledby": "models-title" },
-      h("h1", { id: "models-title", tabindex: -1 }, "Models"), this.list);
+    this.element = h(
+      "section",
+      { "aria-labelledby": "models-title" },
+      h("h1", { id: "models-title", tabindex: -1 }, "Models"),
+      this.list,
+    );
     fleet.addEventListener("change", this.#onChange);
     this.#update();
     fleet.askModels().then(this.#onChange, () => {});
@@ -40,7 +44,10 @@ export class Models {
       const digest = JSON.stringify(model);
       if (this.#cards.get(name)?.digest !== digest) this.#put(name, model, digest);
       const users = [...(cameras ?? [])].filter(([, { camera }]) => this.#fleet.modelOf(camera) === name);
-      this.#cards.get(name).update(capacities.get(name), users.map(([, info]) => info.camera));
+      this.#cards.get(name).update(
+        capacities.get(name),
+        users.map(([, info]) => info.camera),
+      );
     }
   }
 
@@ -67,12 +74,20 @@ function modelCard(model) {
     { class: "panel model", "data-model": model.name },
     h("h2", {}, model.name, model.is_default ? h("span", { class: "tag" }, "default") : null),
     h("ul", { class: "loads" }, load.element),
-    h("dl", { class: "settings" },
-      row("Can look at", speed), row("Left", left), row("Cameras", users),
-      row("Family", model.family), row("Input", `${model.input_width} × ${model.input_height}`),
-      row("Engine", model.engine), row(`Finds (${model.classes.length})`, classList(model.classes)),
+    h(
+      "dl",
+      { class: "settings" },
+      row("Can look at", speed),
+      row("Left", left),
+      row("Cameras", users),
+      row("Family", model.family),
+      row("Input", `${model.input_width} × ${model.input_height}`),
+      row("Engine", model.engine),
+      row(`Finds (${model.classes.length})`, classList(model.classes)),
       row("Landmarks", model.landmarks.join(", ") || "none"),
-      row("Source", model.source), row("Licence", model.license)),
+      row("Source", model.source),
+      row("Licence", model.license),
+    ),
   );
   const update = (capacity, cameras) => {
     if (capacity) load.update(capacity);
@@ -86,6 +101,11 @@ function modelCard(model) {
 
 function classList(classes) {
   if (classes.length <= NAMED) return h("dd", {}, classes.join(", "));
-  const all = h("details", {}, h("summary", {}, `${classes.slice(0, NAMED).join(", ")} …`), classes.slice(NAMED).join(", "));
+  const all = h(
+    "details",
+    {},
+    h("summary", {}, `${classes.slice(0, NAMED).join(", ")} …`),
+    classes.slice(NAMED).join(", "),
+  );
   return h("dd", {}, all);
 }

@@ -155,8 +155,7 @@ function labelPlace({ canvas, lineWidth }, { x1, y1 }, width, height) {
   return { x, y: y1 >= height ? y1 - height : y1, width, height };
 }
 
-const overlap = (a, b) =>
-  a.x < b.x + b.width && b.x < a.x + a.width && a.y < b.y + b.height && b.y < a.y + a.height;
+const overlap = (a, b) => a.x < b.x + b.width && b.x < a.x + a.width && a.y < b.y + b.height && b.y < a.y + a.height;
 
 function drawLandmarks(context, landmarks, at, bones, of) {
   const points = landmarks.map((one) => (one.score >= LANDMARK_SCORE ? at(one) : null));

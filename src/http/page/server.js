@@ -27,6 +27,19 @@ export function pause(milliseconds, signal) {
   });
 }
 
+/** Resolves once the page can be seen. */
+export function seen() {
+  if (!document.hidden) return Promise.resolve();
+  return new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true })).then(seen);
+}
+
+/** A signal that aborts with `signal`, or when the page cannot be seen any more. */
+export function whileSeen(signal) {
+  const hidden = new AbortController();
+  document.addEventListener("visibilitychange", () => document.hidden && hidden.abort(), { signal: hidden.signal });
+  return AbortSignal.any([signal, hidden.signal]);
+}
+
 /** Calls the services. Tells of a `change` when the server goes or comes back. */
 export class Server extends EventTarget {
   #client;

@@ -24,7 +24,16 @@ export function sparkline(title, lines, unit) {
     update(points) {
       const shown = points.slice(-POINTS);
       const most = Math.max(0, ...shown.flatMap((point) => lines.map(({ key }) => point[key] ?? 0)));
-      lines.forEach(({ key }, index) => mark(paths[index], "d", path(shown.map((point) => point[key]), most)));
+      lines.forEach(({ key }, index) =>
+        mark(
+          paths[index],
+          "d",
+          path(
+            shown.map((point) => point[key]),
+            most,
+          ),
+        ),
+      );
       say(top, most > 0 ? unit(most) : "");
       const last = shown.at(-1) ?? {};
       for (const { key, value } of legend) say(value, last[key] === undefined ? "–" : unit(last[key]));

@@ -9,7 +9,11 @@ const SIDES = [320, 640, 1280, 1920];
 /** A picture may be stretched so much, before the next size is asked for. */
 const STRETCH = 1.25;
 /** Many pictures at a time come less often: to look at a wall, few a second do. */
-const RATES = [[9, 10], [16, 5], [Infinity, 2]];
+const RATES = [
+  [9, 10],
+  [16, 5],
+  [Infinity, 2],
+];
 /** Pixels: the narrowest card, what stands under its picture, the gap to the next. */
 const NARROWEST = 280;
 const CAPTION = 104;
@@ -36,6 +40,7 @@ export class Wall {
     this.#viewer = viewer;
     this.search = h("input", {
       type: "search",
+      hidden: true,
       placeholder: "Filter cameras",
       "aria-label": "Filter cameras by name, id or state",
       oninput: () => this.#filter(),
@@ -77,9 +82,12 @@ export class Wall {
 
   #update() {
     const { cameras } = this.#fleet;
-    if (!cameras) return;
+    if (!cameras) {
+      const { problem } = this.#fleet;
+      return say(this.none, problem ? `The cameras cannot be listed: ${problem}.` : "Loading …");
+    }
     for (const [id, card] of this.#cards) if (!cameras.has(id)) this.#drop(id, card);
-    for (const id of cameras.keys()) if (!this.#cards.has(id)) this.#put(id);
+    this.#putAll(cameras.keys());
     for (const card of this.#cards.values()) card.update();
     this.first.hidden = cameras.size > 0;
     this.search.hidden = cameras.size < MANY;
@@ -88,11 +96,20 @@ export class Wall {
     this.#filter();
   }
 
-  #put(id) {
+  /** A card for each camera, in the server's order. What stands where it belongs is not moved: it may have the focus. */
+  #putAll(ids) {
+    let next = this.list.firstElementChild;
+    for (const id of ids) {
+      if (!this.#cards.has(id)) this.#make(id);
+      const { element } = this.#cards.get(id);
+      if (element === next) next = next.nextElementSibling;
+      else this.list.insertBefore(element, next);
+    }
+  }
+
+  #make(id) {
     const card = new Card(id, this.#fleet);
     this.#cards.set(id, card);
-    const after = [...this.#cards.keys()].sort().indexOf(id);
-    this.list.insertBefore(card.element, this.list.children[after] ?? null);
     this.inView.observe(card.element);
   }
 

@@ -11,7 +11,8 @@ await script({ viewport: { width: 1440, height: 860 } }, async (page) => {
   await step("from opening the page to the first boxes", async () => {
     await page.goto(process.env.PAGE);
     await page.waitForFunction(() =>
-      [...document.querySelectorAll("canvas")].some((canvas) => (canvas.dataset.boxes ?? "[]") !== "[]"));
+      [...document.querySelectorAll("canvas")].some((canvas) => (canvas.dataset.boxes ?? "[]") !== "[]"),
+    );
   });
 
   await step("and to all eight pictures", async () => {
@@ -30,15 +31,26 @@ await script({ viewport: { width: 1440, height: 860 } }, async (page) => {
   await session.send("Network.enable");
   let bytes = 0;
   session.on("Network.dataReceived", ({ dataLength }) => (bytes += dataLength));
-  const sequences = () => Object.fromEntries(
-    [...document.querySelectorAll(".card")].map((one) => [one.dataset.camera, Number(one.querySelector("canvas").dataset.sequence)]));
+  const sequences = () =>
+    Object.fromEntries(
+      [...document.querySelectorAll(".card")].map((one) => [
+        one.dataset.camera,
+        Number(one.querySelector("canvas").dataset.sequence),
+      ]),
+    );
   const before = await page.evaluate(sequences);
   await page.waitForTimeout(SECONDS * 1000);
   console.log(`  the page with eight cameras takes ${Math.round(bytes / SECONDS / 1000)} kB/s`);
 
   await step("every picture goes on", async () => {
-    await page.waitForFunction((old) => Object.entries(old).every(([id, sequence]) =>
-      Number(document.querySelector(`[data-camera="${id}"] canvas`).dataset.sequence) > sequence), before);
+    await page.waitForFunction(
+      (old) =>
+        Object.entries(old).every(
+          ([id, sequence]) =>
+            Number(document.querySelector(`[data-camera="${id}"] canvas`).dataset.sequence) > sequence,
+        ),
+      before,
+    );
     await picture(page, "eight");
   });
 });

@@ -31,14 +31,19 @@ await script({}, async (page) => {
     await street.locator(".trouble strong", { hasText: /\w/ }).waitFor();
     assert.match(await street.locator(".trouble .reason").textContent(), /\w{3}/);
     await page.locator("header .states", { hasText: /1\s*(retrying|failed)/ }).waitFor();
-    await page.locator("#announcer", { hasText: /The street: (Retrying|Failed|Connecting)/ }).waitFor({ state: "attached" });
+    await page
+      .locator("#announcer", { hasText: /The street: (Retrying|Failed|Connecting)/ })
+      .waitFor({ state: "attached" });
     await picture(page, "story-cut");
     await card(page, "yard").locator(".badge", { hasText: "Live" }).waitFor();
   });
+
+  await step("the dashboards and the alert say so, too", () => ask("told", "the-street"));
 
   await step("it is mended, and goes on", async () => {
     await ask("mend");
     await card(page, "the-street").locator(".badge", { hasText: "Live" }).waitFor();
     await card(page, "the-street").locator(".trouble").waitFor({ state: "hidden" });
+    await ask("over");
   });
 });

@@ -29,7 +29,11 @@ test("frames are put together however they were cut", async () => {
   for (let size = 1; size <= bytes.length; size += 1) {
     const seen = [];
     for await (const { flags, body } of frames(pieces(bytes, size))) seen.push([flags, Buffer.from(body).toString()]);
-    assert.deepEqual(seen, [[0, "one"], [0, ""], [128, "grpc-status:0"]]);
+    assert.deepEqual(seen, [
+      [0, "one"],
+      [0, ""],
+      [128, "grpc-status:0"],
+    ]);
   }
 });
 
@@ -78,7 +82,11 @@ test("a refusal tells its code, its words and its fields", async () => {
 
 test("what the network does is told as UNAVAILABLE", async () => {
   const client = new Client(SCHEMA, () => null);
-  const code = () => client.call("p.S", "Say").then(() => "OK", (error) => error.code);
+  const code = () =>
+    client.call("p.S", "Say").then(
+      () => "OK",
+      (error) => error.code,
+    );
   answer(frame(0, "\n\x02hi"));
   assert.equal(await code(), "UNAVAILABLE", "an answer without a status");
   answer("busy", {}, 503);
@@ -92,7 +100,10 @@ test("what the network does is told as UNAVAILABLE", async () => {
 });
 
 test("attempts come ever later, up to a limit, and never in step", () => {
-  assert.deepEqual([1, 2, 3, 4, 5, 9].map((failures) => backoff(failures, 1)), [500, 1000, 2000, 4000, 8000, 8000]);
+  assert.deepEqual(
+    [1, 2, 3, 4, 5, 9].map((failures) => backoff(failures, 1)),
+    [500, 1000, 2000, 4000, 8000, 8000],
+  );
   assert.equal(backoff(3, 0), 1000);
 });
 
@@ -113,13 +124,15 @@ test("rates are those of the last ten seconds", () => {
 test("what flickers neither goes nor comes", () => {
   const presence = new Presence();
   const person = { label: "person", class_id: 0, score: 0.7 };
-  assert.deepEqual(presence.see([person, person], 0).map(({ kind }) => kind), ["appeared"]);
-  for (let time = 1900; time < 8000; time += 1900) {
-    assert.deepEqual([...presence.see([], time - 100), ...presence.see([person], time)], []);
+  const seen = (detections, time) => presence.see(detections, time).map(({ kind, after }) => [kind, after]);
+  assert.deepEqual(seen([person], 0), [], "a moment may be a mistake");
+  assert.deepEqual(seen([person], 600), [["appeared", undefined]]);
+  for (let time = 2400; time < 8000; time += 1900) {
+    assert.deepEqual([...seen([], time - 100), ...seen([person], time)], []);
   }
-  const gone = presence.see([], 9700);
-  assert.deepEqual(gone.map(({ kind, label }) => [kind, label]), [["gone", "person"]]);
-  assert.equal(presence.see([person], 9800)[0].kind, "appeared");
+  assert.deepEqual(seen([], 10_200), [["gone", 6200]]);
+  assert.deepEqual(seen([person], 20_000), []);
+  assert.deepEqual(seen([], 30_000), [], "what never appeared does not go");
 });
 
 test("a refused token is asked for once, and calls go on with the next", async () => {

@@ -34,7 +34,12 @@ for (const { type, bytes, value } of cases) {
 test("fields of a newer server are passed over", () => {
   const known = codec.encode("centerx.v1.GetCameraRequest", { id: "yard" });
   // Field 100 of each wire type.
-  const unknown = [[0xa0, 6, 150, 1], [0xa1, 6, 1, 2, 3, 4, 5, 6, 7, 8], [0xa2, 6, 2, 7, 7], [0xa5, 6, 1, 2, 3, 4]];
+  const unknown = [
+    [0xa0, 6, 150, 1],
+    [0xa1, 6, 1, 2, 3, 4, 5, 6, 7, 8],
+    [0xa2, 6, 2, 7, 7],
+    [0xa5, 6, 1, 2, 3, 4],
+  ];
   const bytes = Uint8Array.from([...unknown.flat(), ...known]);
   assert.deepEqual(codec.decode("centerx.v1.GetCameraRequest", bytes), { id: "yard" });
 });
