@@ -42,7 +42,7 @@ pub struct Args {
     /// Where gRPC listens [default: 127.0.0.1:50051].
     #[arg(long, value_name = "ADDRESS")]
     grpc: Option<SocketAddr>,
-    /// Where HTTP listens, for metrics and health [default: 127.0.0.1:8080].
+    /// Where HTTP listens, for the live page, metrics and health [default: 127.0.0.1:8080].
     #[arg(long, value_name = "ADDRESS")]
     http: Option<SocketAddr>,
     /// Folder for the cameras added by API.
