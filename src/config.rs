@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use crate::camera::{self, CameraId, CameraSpec};
 use crate::listen::tls;
-use crate::{access, api, auth, engine, http, ingest, live, publisher};
+use crate::{access, api, auth, engine, http, ingest, live, publisher, restream};
 
 /// Why the settings cannot be used. Every message names the place, the cause and the cure.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +87,8 @@ pub struct Config {
     pub publisher: publisher::Config,
     /// Live pictures.
     pub live: live::Config,
+    /// The cameras again, over RTSP.
+    pub restream: restream::Config,
     /// The gRPC server.
     pub grpc: api::Config,
     /// The HTTP server.
@@ -128,6 +130,7 @@ impl Default for Config {
             ingest: Default::default(),
             publisher: Default::default(),
             live: Default::default(),
+            restream: Default::default(),
             grpc: Default::default(),
             http: Default::default(),
             auth: Default::default(),
@@ -229,6 +232,9 @@ impl Config {
         if let Err(problem) = self.live.validate() {
             return Err(self.invalid(None, format!("[live] {problem}")));
         }
+        if let Err(problem) = self.restream.validate() {
+            return Err(self.invalid(None, format!("[restream] {problem}")));
+        }
         if self.models.is_empty() {
             return Err(
                 self.invalid(None, "no [[model]]: name at least one, or leave the key out for coco".into())
@@ -252,7 +258,8 @@ impl Config {
         let open = all
             .into_iter()
             .filter(|(_, _, tls)| !tls.as_ref().is_some_and(tls::Config::asks_for_certificates));
-        open.map(|(setting, address, _)| (setting, address)).collect()
+        let restream = self.restream.listen.map(|address| ("[restream] listen", address));
+        open.map(|(setting, address, _)| (setting, address)).chain(restream).collect()
     }
 
     fn validate_cameras(&self, models: &HashMap<&String, ()>) -> Result<(), ConfigError> {

@@ -152,6 +152,7 @@ async fn serve(args: Args, config: Config, models: Vec<crate::app::LoadedModel>)
     let app = App::start(config, models).await?;
     tracing::info!(
         grpc = %app.grpc_address(),
+        rtsp = app.restream_address().map(tracing::field::display),
         http = %format!("{scheme}://{}", app.http_address()),
         models = names.join(", "),
         cameras = app.server().fleet().list().len(),
