@@ -2,14 +2,18 @@
 # Installs what is missing, builds, serves two cameras and shows what they see.
 #   bash scripts/demo.sh          until Ctrl-C
 #   bash scripts/demo.sh --once   ten seconds of detections, then exit code 0, or not 0 if there were none
+#   bash scripts/demo.sh --monitor   as without, beside a Prometheus with the alerts
 # shellcheck source=scripts/lib.sh
 source "$(dirname "$0")/lib.sh"
 
+once= monitor=
 case "${1:-}" in
-"") once= ;;
+"") ;;
 --once) once=1 ;;
-*) die "unknown argument $1; the only one is --once" ;;
+--monitor) monitor=1 ;;
+*) die "unknown argument $1; there are --once and --monitor" ;;
 esac
+[ -z "$monitor" ] || command -v prometheus >/dev/null || die "Prometheus is missing: apt-get install prometheus"
 
 mkdir -p "$cache"
 need_rust
@@ -87,6 +91,16 @@ cat >&2 <<TEXT
     camera      $url
     server log  $(log server)
 TEXT
+
+if [ -n "$monitor" ]; then
+    prometheus=${CENTERX_DEMO_PROMETHEUS:-127.0.0.1:9090}
+    sed -e "s#centerx:8080#${http#http://}#" -e "s#rules/\*#$root/docker/prometheus/rules/*#" \
+        docker/prometheus/prometheus.yml >"$cache/demo-prometheus.yml"
+    prometheus --config.file="$cache/demo-prometheus.yml" --storage.tsdb.path="$cache/demo-tsdb" \
+        --web.listen-address="$prometheus" 2>"$(log prometheus)" &
+    processes+=("$!")
+    echo "    alerts      http://$prometheus/alerts" >&2
+fi
 
 if [ -n "$once" ]; then
     say "ten seconds of detections"

@@ -14,8 +14,8 @@ bash "$root/scripts/tensorrt-headers.sh"
 bash "$root/scripts/tensorrt-rtx.sh"
 bash "$root/scripts/nvrtc.sh"
 
-# The foreign programs of the tests: Python's gRPC, COCO's own metric, ONNX's own checker.
-requirements=("$root/docs/clients/python/requirements.txt" "$root/tests/support/python/requirements.txt")
+# The foreign programs of the tests: Python's gRPC, COCO's own metric, ONNX's own checker, Grafana's own schema.
+requirements=("$root"/{docs/clients/python,tests/support/python,docker/grafana/source}/requirements.txt)
 if ! cat "${requirements[@]}" | cmp -s - "$cache/venv/requirements.txt"; then
     say "making a Python environment for the foreign clients"
     rm -rf "$cache/venv"

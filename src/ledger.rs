@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Why a frame was not published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -96,26 +97,47 @@ impl Balance {
     }
 }
 
+/// A camera's books with what came of its published frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// The books.
+    pub balance: Balance,
+    /// Objects found in the published frames.
+    pub objects: u64,
+    /// The sum of the published frames' ages.
+    pub age: Duration,
+    /// The greatest age of a frame that was published since the reading before.
+    pub oldest: Duration,
+}
+
 /// The books of one camera. Cheap to share; one short lock a change, so that a reader never sees half of one.
 #[derive(Debug, Default)]
-pub struct Ledger(Mutex<Balance>);
+pub struct Ledger(Mutex<Reading>);
 
 impl Ledger {
     /// Enters a frame and returns the ticket that must accompany it.
     pub fn receive(self: &Arc<Self>) -> Ticket {
-        let mut balance = self.lock();
-        balance.received += 1;
-        balance.in_flight += 1;
-        drop(balance);
+        let mut books = self.lock();
+        books.balance.received += 1;
+        books.balance.in_flight += 1;
+        drop(books);
         Ticket { ledger: Some(Arc::clone(self)) }
     }
 
     /// The books as they stand, consistent in themselves.
     pub fn balance(&self) -> Balance {
-        *self.lock()
+        self.lock().balance
     }
 
-    fn lock(&self) -> MutexGuard<'_, Balance> {
+    /// The books and what came of the frames, all of one moment. For one reader: `oldest` begins anew.
+    pub fn read(&self) -> Reading {
+        let mut books = self.lock();
+        let reading = *books;
+        books.oldest = Duration::ZERO;
+        reading
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Reading> {
         // Each change is a handful of additions that cannot panic halfway, so poison carries no news.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -130,27 +152,37 @@ pub struct Ticket {
 
 impl Ticket {
     /// Books the frame as published.
-    pub fn publish(mut self) {
-        self.close(|balance| balance.published += 1);
+    pub fn publish(self) {
+        self.publish_with(0, Duration::ZERO);
+    }
+
+    /// Books the frame as published at this age, with so many objects found in it.
+    pub fn publish_with(mut self, objects: usize, age: Duration) {
+        self.close(|books| {
+            books.balance.published += 1;
+            books.objects += objects as u64;
+            books.age += age;
+            books.oldest = books.oldest.max(age);
+        });
     }
 
     /// Books the frame as dropped for `reason`.
     pub fn drop_as(mut self, reason: DropReason) {
-        self.close(|balance| balance.dropped[reason as usize] += 1);
+        self.close(|books| books.balance.dropped[reason as usize] += 1);
     }
 
-    fn close(&mut self, enter: impl FnOnce(&mut Balance)) {
+    fn close(&mut self, enter: impl FnOnce(&mut Reading)) {
         if let Some(ledger) = self.ledger.take() {
-            let mut balance = ledger.lock();
-            balance.in_flight -= 1;
-            enter(&mut balance);
+            let mut books = ledger.lock();
+            books.balance.in_flight -= 1;
+            enter(&mut books);
         }
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.close(|balance| balance.dropped[DropReason::Lost as usize] += 1);
+        self.close(|books| books.balance.dropped[DropReason::Lost as usize] += 1);
     }
 }
 

@@ -6,9 +6,9 @@
 //! camera -> ingest -> slot (newest wins) -> scheduler -> engine thread -> hub -> subscribers
 //! ```
 //!
-//! Stages know the leaf modules (`access`, `auth`, `camera`, `frame`, `detection`, `ledger`, `data_dir`,
-//! `json_file`, `secret`, `telemetry`, `letterbox`, `annotate`,
-//! `view`) and not each other; only `app` knows them all. A frame carries a
+//! Stages know the leaf modules (`access`, `annotate`, `auth`, `camera`, `data_dir`, `detection`, `frame`, `history`,
+//! `json_file`, `ledger`, `letterbox`, `secret`, `telemetry`, `view`) and not each other; only `app` knows them all.
+//! A frame carries a
 //! [`ledger::Ticket`], so that at every moment and for every camera
 //! `received = published + dropped by reason + in flight`.
 
@@ -25,6 +25,7 @@ pub mod detection;
 pub mod engine;
 pub mod eval;
 pub mod frame;
+pub mod history;
 pub mod http;
 pub mod ingest;
 pub mod json_file;

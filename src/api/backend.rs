@@ -3,13 +3,14 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::Stream;
 
 use crate::camera::{CameraError, CameraId, CameraOrigin, CameraPatch, CameraSpec, CameraView, FailureKind};
 use crate::detection::{Event, EventFilter, ModelInfo, PictureDetections};
 use crate::frame::Picture;
+use crate::history::CameraHistory;
 use crate::view::{LiveStream, View, ViewError};
 
 /// Events for one subscriber, ending when the server shuts down. Dropping it ends the subscription.
@@ -225,6 +226,15 @@ pub trait Backend: Send + Sync + 'static {
     fn camera(&self, id: &CameraId) -> Result<CameraView, CameraError>;
     /// All cameras, by id.
     fn cameras(&self) -> Vec<CameraView>;
+    /// How these cameras fared after a time, by id; all cameras if none is named.
+    ///
+    /// # Errors
+    /// A camera that does not exist.
+    fn history(
+        &self,
+        cameras: &[CameraId],
+        after: Option<SystemTime>,
+    ) -> Result<Vec<CameraHistory>, CameraError>;
     /// What each model can do and is asked for, by name.
     fn capacities(&self) -> Vec<Capacity>;
     /// Begins a subscription: the state of each camera it covers first, then what happens.

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::backend::Backend;
+use super::convert_history;
 use super::convert_live::{picture, views};
 use super::detections::{caller, held};
 use super::peers::Peers;
@@ -39,8 +40,8 @@ impl LiveService for Live {
 
     async fn get_history(
         &self,
-        _: Request<v1::GetHistoryRequest>,
+        request: Request<v1::GetHistoryRequest>,
     ) -> Result<Response<v1::GetHistoryResponse>, Status> {
-        Err(Status::unimplemented("histories are not kept yet"))
+        convert_history::told(&*self.backend, request.into_inner()).map(Response::new)
     }
 }

@@ -12,6 +12,7 @@ mod cameras;
 mod convert_cameras;
 mod convert_detections;
 mod convert_frames;
+mod convert_history;
 mod convert_live;
 mod convert_tests;
 mod cors;

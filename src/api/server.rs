@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
 use axum::{Router, middleware};
 use tokio_util::sync::CancellationToken;
@@ -33,7 +34,7 @@ use super::peers::{self, Peers};
 use super::v1::camera_service_server::CameraServiceServer;
 use super::v1::live_service_server::LiveServiceServer;
 use super::v1::model_service_server::ModelServiceServer;
-use super::{Config, DESCRIPTORS, cors, subscribe};
+use super::{Config, DESCRIPTORS, cors, subscribe, v1};
 use crate::auth::{self, Guard};
 use crate::listen::{Http2, ListenError, Listener, Protocol, Setup};
 
@@ -83,6 +84,8 @@ pub struct Server {
     stopping: CancellationToken,
     /// Ends what did not end by itself in time.
     cut: CancellationToken,
+    /// What is served, once somebody asked for it.
+    router: Option<Router>,
 }
 
 impl Server {
@@ -90,7 +93,7 @@ impl Server {
     pub fn new(config: Config, backend: Arc<dyn Backend>, metrics: Metrics) -> Self {
         let health = Health::new(Arc::clone(&backend));
         let (stopping, cut) = (CancellationToken::new(), CancellationToken::new());
-        Self { config, backend, metrics, guard: Guard::open(), health, stopping, cut }
+        Self { config, backend, metrics, guard: Guard::open(), health, stopping, cut, router: None }
     }
 
     /// Lets in only whom `guard` lets in.
@@ -103,6 +106,26 @@ impl Server {
         self.health.clone()
     }
 
+    /// The services of this server's own protos by grpc-web, for the listener that serves the live page. They are the
+    /// same as those of [`Server::serve`], limits and streams included, and end with them.
+    ///
+    /// # Errors
+    /// See [`ServeError`].
+    pub fn web(&mut self) -> Result<Router, ServeError> {
+        let router = self.router()?;
+        self.router = Some(router.clone());
+        let services = [
+            v1::camera_service_server::SERVICE_NAME,
+            v1::detection_service_server::SERVICE_NAME,
+            v1::live_service_server::SERVICE_NAME,
+            v1::model_service_server::SERVICE_NAME,
+        ];
+        let paths = services.map(|service| format!("/{service}/{{method}}"));
+        // As a service, because nesting would cut the paths that the layers know the calls by.
+        let all = router.into_service::<Body>();
+        Ok(paths.iter().fold(Router::new(), |web, path| web.route_service(path, all.clone())))
+    }
+
     /// Serves on `listener` until `shutdown`. Then calls under way have `config.drain` to end; subscriptions
     /// end when the backend's streams do and clients' streams after the answers under way, at the latest after
     /// that time, with UNAVAILABLE.
@@ -110,7 +133,7 @@ impl Server {
     /// # Errors
     /// See [`ServeError`].
     pub async fn serve(
-        self,
+        mut self,
         listener: Listener,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), ServeError> {
@@ -147,7 +170,14 @@ impl Server {
         }
     }
 
-    fn router(&self) -> Result<Router, ServeError> {
+    fn router(&mut self) -> Result<Router, ServeError> {
+        match self.router.take() {
+            Some(router) => Ok(router),
+            None => self.make_router(),
+        }
+    }
+
+    fn make_router(&self) -> Result<Router, ServeError> {
         let peers = Peers::new(&self.config, self.metrics.clone());
         let descriptors =
             [DESCRIPTORS, HEALTH_DESCRIPTORS, REFLECTION_DESCRIPTORS, OLD_REFLECTION_DESCRIPTORS];

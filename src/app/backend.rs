@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use tokio::sync::Semaphore;
 
@@ -13,6 +14,7 @@ use crate::api::backend::{
 use crate::camera::{CameraError, CameraId, CameraOrigin, CameraPatch, CameraSpec, CameraUrl, CameraView};
 use crate::detection::{Event, EventFilter, PictureDetections};
 use crate::engine::supervisor::Supervisor;
+use crate::history::CameraHistory;
 use crate::http;
 use crate::ingest::{Admission, Fleet};
 use crate::live::Live;
@@ -22,6 +24,7 @@ use crate::view::{LiveStream, View, ViewError};
 use super::catalog::Catalog;
 use super::jobs::JobKey;
 use super::pictures::{self, ClientStream};
+use super::recorder::Recorder;
 use super::router::Router;
 use super::trial;
 
@@ -54,6 +57,7 @@ pub struct Server {
     fleet: Fleet,
     catalog: Catalog,
     hub: Hub,
+    recorder: Arc<Recorder>,
     live: Live,
     admission: Admission,
     pictures: Semaphore,
@@ -71,6 +75,7 @@ impl Server {
         let Parts { router, fleet, catalog, hub, live, supervisor, admission, policy } = parts;
         Self {
             router,
+            recorder: Arc::new(Recorder::new(fleet.clone())),
             fleet,
             catalog,
             hub,
@@ -88,6 +93,11 @@ impl Server {
     /// The cameras.
     pub fn fleet(&self) -> &Fleet {
         &self.fleet
+    }
+
+    /// The cameras' history.
+    pub(super) fn recorder(&self) -> &Arc<Recorder> {
+        &self.recorder
     }
 
     /// From now on the server says that it is not ready.
@@ -232,6 +242,14 @@ impl Backend for Server {
 
     fn cameras(&self) -> Vec<CameraView> {
         self.fleet.list()
+    }
+
+    fn history(
+        &self,
+        cameras: &[CameraId],
+        after: Option<SystemTime>,
+    ) -> Result<Vec<CameraHistory>, CameraError> {
+        self.recorder.told(cameras, after)
     }
 
     fn capacities(&self) -> Vec<Capacity> {

@@ -240,9 +240,9 @@ impl LaneWork {
             Verdict::SignOfLife { first: false } | Verdict::Publish => {}
         }
         let found = self.hub.publish(found);
-        ticket.publish();
+        let age = found.capture.monotonic.elapsed();
+        ticket.publish_with(found.detections.len(), age);
         if let Some(picture) = picture {
-            let age = found.capture.monotonic.elapsed();
             self.live.offer(Offer { picture, found, skeleton: Arc::clone(&self.skeleton), age });
         }
     }

@@ -44,6 +44,7 @@ pub mod opener;
 mod pictures;
 pub mod pipeline;
 pub mod probe;
+mod recorder;
 pub mod router;
 mod trial;
 pub mod verify;
@@ -78,7 +79,7 @@ pub struct App {
     http_address: SocketAddr,
     stop_listening: CancellationToken,
     listeners: [JoinHandle<()>; 2],
-    capacity_watcher: JoinHandle<()>,
+    watchers: [JoinHandle<()>; 2],
     shutdown_timeout: Duration,
     _data_dir: WatchedDir,
 }
@@ -149,11 +150,12 @@ impl App {
         let stop_listening = CancellationToken::new();
         let backend: Arc<dyn Backend> = Arc::clone(&server) as _;
         let guard = Guard::new(config.auth.clone(), &registry)?;
-        let services = api::Server::new(config.grpc.clone(), backend, api::Metrics::new(&registry)?)
+        let mut services = api::Server::new(config.grpc.clone(), backend, api::Metrics::new(&registry)?)
             .guarded_by(guard.clone());
         let health = services.health();
         let (ready, warnings) = (readiness(&server), data_dir.warnings());
-        let pages = http::router(registry.clone(), ready, warnings, Arc::clone(&server) as _, guard.clone());
+        let pages = http::router(registry.clone(), ready, warnings, Arc::clone(&server) as _, guard.clone())
+            .merge(services.web()?);
         let (stop_grpc, stop_http) = (stop_listening.clone(), stop_listening.clone());
         let (grpc_end, http_end) = (listening("gRPC", &server), listening("HTTP", &server));
         let listeners = [
@@ -168,7 +170,7 @@ impl App {
                 http::serve(&config.http, http, pages, stop_http.cancelled()).await;
             }),
         ];
-        let watcher = capacity::watch(Arc::clone(&router));
+        let watchers = [capacity::watch(Arc::clone(&router)), server.recorder().start()];
         Ok(Self {
             server,
             router,
@@ -181,7 +183,7 @@ impl App {
             http_address,
             stop_listening,
             listeners,
-            capacity_watcher: watcher,
+            watchers,
             shutdown_timeout: config.shutdown_timeout,
             _data_dir: data_dir,
         })
@@ -216,7 +218,7 @@ impl App {
     /// the time is up is abandoned; the answer tells whether all was.
     pub async fn shutdown(self) -> bool {
         let deadline = Instant::now() + self.shutdown_timeout;
-        self.capacity_watcher.abort();
+        self.watchers.iter().for_each(JoinHandle::abort);
         self.server.start_draining();
         self.health.refresh().await;
         let mut drained = timeout_at(deadline, self.server.fleet().shutdown()).await.is_ok();

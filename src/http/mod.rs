@@ -1,7 +1,9 @@
-//! Plain HTTP for people and machines that watch the server: metrics, health, readiness.
+//! HTTP for people and machines that watch the server: the live page, metrics, health, readiness.
 //!
-//! What does not belong here: detections (`api`), and what the metrics count (each stage).
+//! What does not belong here: the services that the page asks (`api`, whose router is served beside these pages), and
+//! what the metrics count (each stage).
 
+mod assets;
 mod cameras;
 
 use std::future::Future;
@@ -14,7 +16,7 @@ use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus::{Registry, TextEncoder};
 use serde::Deserialize;
@@ -55,9 +57,9 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             drain: Duration::from_millis(500),
-            // A scraper and a few probes need no more.
+            // Browsers open six each; behind a proxy they come from one address.
             connections: 256,
-            connections_per_peer: 64,
+            connections_per_peer: 128,
             first_request_timeout: Duration::from_secs(10),
             // Longer than scrapers wait between two scrapes.
             idle_timeout: Duration::from_secs(75),
@@ -101,8 +103,8 @@ pub async fn bind(config: &Config) -> Result<Listener, ListenError> {
     Listener::open(Setup { what: "HTTP", label: "http", address, limits, tls, protocol }).await
 }
 
-/// The pages: `/`, `/metrics` and the cameras' pictures for whom `guard` lets in, `/healthz` and `/readyz` for everybody: what looks
-/// after the server's life has no token.
+/// The pages: `/metrics` and the cameras' pictures for whom `guard` lets in; for everybody the live page, which holds no
+/// data, and `/healthz` and `/readyz`, because what looks after the server's life has no token.
 pub fn router(
     registry: Registry,
     not_ready: NotReady,
@@ -111,12 +113,12 @@ pub fn router(
     guard: Guard,
 ) -> Router {
     Router::new()
-        .route("/", get(|| async { Html(include_str!("index.html")) }))
         .route("/metrics", get(metrics))
         .merge(cameras::routes(cameras))
         .route_layer(middleware::from_fn_with_state(guard, authorize))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
+        .merge(assets::router())
         .with_state(Pages { registry, not_ready, warnings })
 }
 

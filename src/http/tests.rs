@@ -132,18 +132,24 @@ async fn pages_have_their_types() {
     assert!(metrics.contains("\ncenterx_test_total 0\n"), "{metrics}");
     assert!(ask(served.address, "GET /healthz HTTP/1.1").await.ends_with("ok\n"));
     let page = ask(served.address, "GET / HTTP/1.1").await;
-    assert!(page.contains("content-type: text/html") && page.contains("/metrics"));
+    assert!(page.contains("content-type: text/html") && page.ends_with("</html>\n"), "{page}");
+    let schema = ask(served.address, "GET /assets/schema.json HTTP/1.1").await;
+    assert!(schema.contains("content-type: application/json") && schema.contains("\"centerx.v1.Camera\""));
+    for name in ["main.js", "none.js", "%2e%2e%2fassets.rs", "../mod.rs"] {
+        let answer = ask(served.address, &format!("GET /assets/{name} HTTP/1.1")).await;
+        assert_eq!(answer.starts_with("HTTP/1.1 200"), name == "main.js", "{name}: {answer}");
+    }
     assert!(ask(served.address, "GET /nothing HTTP/1.1").await.starts_with("HTTP/1.1 404"));
     assert!(ask(served.address, "POST /metrics HTTP/1.1").await.starts_with("HTTP/1.1 405"));
 }
 
 #[tokio::test]
-async fn pages_want_a_token_and_health_does_not() {
+async fn metrics_want_a_token_and_the_rest_does_not() {
     let tokens = r#"token = [{ name = "grafana", role = "read", sha256 = "SHA" }]"#;
     let tokens = tokens.replace("SHA", &auth::Digest::of(b"centerx_x").to_string());
     let guard = Guard::new(toml::from_str(&tokens).unwrap(), &Registry::new()).unwrap();
     let served = serve_guarded(guard).await;
-    for page in ["/metrics", "/", "/cameras/yard/snapshot.jpg", "/cameras/yard/live.mjpg"] {
+    for page in ["/metrics", "/cameras/yard/snapshot.jpg", "/cameras/yard/live.mjpg"] {
         let answer = ask(served.address, &format!("GET {page} HTTP/1.1")).await;
         assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
         assert!(answer.contains("www-authenticate: Bearer realm=\"centerx\"\r\n"), "{answer}");
@@ -152,6 +158,7 @@ async fn pages_want_a_token_and_health_does_not() {
         let right = format!("GET {page} HTTP/1.1\r\nauthorization: Bearer centerx_x");
         assert!(ask(served.address, &right).await.starts_with("HTTP/1.1 200"));
     }
+    assert!(ask(served.address, "GET / HTTP/1.1").await.starts_with("HTTP/1.1 200"));
     assert!(ask(served.address, "GET /healthz HTTP/1.1").await.starts_with("HTTP/1.1 200"));
     assert!(ask(served.address, "GET /readyz HTTP/1.1").await.starts_with("HTTP/1.1 503"));
 }
@@ -199,6 +206,24 @@ async fn cameras_without_a_picture_are_told_of_in_words() {
     let answer = ask("dark/snapshot.jpg".into()).await;
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
     assert!(answer.ends_with("within 5 s; it is backoff: the camera refuses connections\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn the_page_is_guarded_and_asked_for_again() {
+    let served = serve_pages().await;
+    let page = ask(served.address, "GET / HTTP/1.1").await;
+    for header in
+        ["cache-control: no-cache", "x-content-type-options: nosniff", "referrer-policy: no-referrer"]
+    {
+        assert!(page.contains(&format!("{header}\r\n")), "{header}: {page}");
+    }
+    let policy = page.lines().find_map(|line| line.strip_prefix("content-security-policy: ")).unwrap();
+    assert!(policy.starts_with("default-src 'self';") && !policy.contains("unsafe"), "{policy}");
+    let tag = page.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap();
+    let again = ask(served.address, &format!("GET / HTTP/1.1\r\nif-none-match: \"x\", {tag}")).await;
+    assert!(again.starts_with("HTTP/1.1 304") && again.ends_with("\r\n\r\n"), "{again}");
+    let other = ask(served.address, "GET / HTTP/1.1\r\nif-none-match: \"x\"").await;
+    assert!(other.starts_with("HTTP/1.1 200"), "{other}");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use tracing::warn;
 
 use crate::access::Policy;
 use crate::camera::{CameraError, CameraId, CameraOrigin, CameraPatch, CameraSpec, CameraView};
-use crate::ledger::DropReason;
+use crate::ledger::{DropReason, Ledger};
 
 use super::config::Config;
 use super::gstreamer::GStreamer;
@@ -190,6 +190,12 @@ impl Fleet {
     /// A camera's settings as they are now, cheaply.
     pub fn settings(&self, id: &CameraId) -> Option<Arc<CameraSpec>> {
         self.0.roster().read().get(id).map(|camera| camera.spec())
+    }
+
+    /// The books of all cameras, by id.
+    pub fn ledgers(&self) -> Vec<(CameraId, Arc<Ledger>)> {
+        let roster = self.0.roster().read();
+        roster.iter().map(|(id, camera)| (id.clone(), Arc::clone(&camera.ledger))).collect()
     }
 
     /// All cameras, by id.

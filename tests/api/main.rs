@@ -7,6 +7,7 @@ mod backend;
 mod cameras;
 mod detect;
 mod detect_stream;
+mod history;
 mod life;
 mod live;
 mod python;

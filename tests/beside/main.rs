@@ -16,6 +16,7 @@ use tonic::transport::Channel;
 
 #[path = "../support/fake_server.rs"]
 mod fake_server;
+mod lately;
 #[path = "../support/rtsp_camera/mod.rs"]
 mod rtsp_camera;
 mod trying;

@@ -1,5 +1,6 @@
 //! Other people's software as clients: Python's gRPC, Prometheus.
 
+use super::prometheus_server::{Prometheus, Setup};
 use super::*;
 
 /// Python's stubs of the protos, in a folder of their own.
@@ -90,47 +91,19 @@ fn a_real_prometheus_scrapes_the_metrics() {
     let (_camera, url) = yard();
     let folder = tempfile::tempdir().unwrap();
     let server = ServerProcess::start(&folder.path().join("data"), &["--camera", &format!("yard={url}")]);
-    let config = folder.path().join("prometheus.yml");
-    let scrape = format!(
-        "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: centerx\n  static_configs:\n  - targets: ['{}']\n",
-        server.http
+    let prometheus = Prometheus::start(&Setup::scraping(server.http));
+    prometheus.wait_for(
+        "published frames are scraped",
+        "centerx_frames_published_total{camera=\"yard\"} > 0",
+        PATIENCE,
     );
-    std::fs::write(&config, scrape).unwrap();
-    // Prometheus does not tell which port it took, so a free one is looked for first.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut prometheus = Command::new("prometheus")
-        .arg(format!("--config.file={}", config.display()))
-        .arg(format!("--storage.tsdb.path={}", folder.path().join("tsdb").display()))
-        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .expect("Debian's prometheus is installed: run bash scripts/test.sh");
-    let query = |text: &str| -> Option<f64> {
-        let mut url = url::Url::parse(&format!("http://127.0.0.1:{port}/api/v1/query")).unwrap();
-        url.query_pairs_mut().append_pair("query", text);
-        let body = ureq::get(url.as_str()).call().ok()?.body_mut().read_to_string().ok()?;
-        let answer: serde_json::Value = serde_json::from_str(&body).ok()?;
-        answer["data"]["result"][0]["value"][1].as_str()?.parse().ok()
-    };
-    let begin = Instant::now();
-    let published = loop {
-        match query("centerx_frames_published_total{camera=\"yard\"}").filter(|value| *value > 0.0) {
-            Some(value) => break value,
-            None => assert!(begin.elapsed() < PATIENCE, "published frames are scraped"),
-        }
-        std::thread::yield_now();
-    };
-    assert!(published > 0.0);
     // One scrape is one moment: the books balance exactly, whatever is in flight.
-    let difference = query(
+    let difference = prometheus.query(
         "sum(centerx_frames_received_total) - sum(centerx_frames_published_total) \
          - sum(centerx_frames_dropped_total) - sum(centerx_frames_in_flight)",
     );
-    assert_eq!(difference, Some(0.0));
-    let health = query("up{job=\"centerx\"}");
-    prometheus.kill().unwrap();
-    prometheus.wait().unwrap();
-    assert_eq!(health, Some(1.0));
+    assert_eq!(difference[0].value, 0.0);
+    assert_eq!(prometheus.query("up{job=\"centerx\"}")[0].value, 1.0);
     let checked = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(std::process::Stdio::piped())

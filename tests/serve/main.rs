@@ -31,6 +31,8 @@ mod foreign;
 mod life;
 #[path = "../support/process.rs"]
 mod process;
+#[path = "../support/prometheus/mod.rs"]
+mod prometheus_server;
 #[path = "../support/rtsp_camera/mod.rs"]
 mod rtsp_camera;
 mod streams;

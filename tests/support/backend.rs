@@ -18,6 +18,7 @@ use centerx::detection::{
     BoundingBox, Detection, Event, EventFilter, FrameDetections, ModelInfo, PictureDetections,
 };
 use centerx::frame::{CaptureQuality, CaptureTime, Picture};
+use centerx::history::{self, CameraHistory, Point};
 use centerx::ledger::Balance;
 use centerx::live::{self, Live};
 use centerx::publisher::{self, Hub};
@@ -258,6 +259,21 @@ impl Backend for Scripted {
         self.cameras.lock().unwrap().values().cloned().collect()
     }
 
+    fn history(
+        &self,
+        cameras: &[CameraId],
+        after: Option<SystemTime>,
+    ) -> Result<Vec<CameraHistory>, CameraError> {
+        let known = self.cameras.lock().unwrap();
+        if let Some(unknown) = cameras.iter().find(|id| !known.contains_key(id)) {
+            return Err(CameraError::Unknown(unknown.clone()));
+        }
+        let points: Vec<_> =
+            (1..=3).map(history_point).filter(|p| after.is_none_or(|at| p.time > at)).collect();
+        let told = |camera: &CameraId| CameraHistory { camera: camera.clone(), points: points.clone() };
+        Ok(cameras.iter().map(told).collect())
+    }
+
     fn capacities(&self) -> Vec<Capacity> {
         let busy =
             Capacity { model: "coco".into(), is_default: true, frames_per_second: Some(50.0), load: 35.5 };
@@ -323,6 +339,20 @@ impl Backend for Scripted {
 
     fn not_ready(&self) -> Option<String> {
         self.not_ready.lock().unwrap().clone()
+    }
+}
+
+/// The point of step `step`: so many frames came, and in the first step none was published.
+fn history_point(step: u64) -> Point {
+    let age = (step > 1).then_some(Duration::from_millis(80));
+    Point {
+        time: SystemTime::UNIX_EPOCH + step as u32 * history::STEP,
+        received: step,
+        published: step - 1,
+        dropped: 1,
+        objects: 2 * step,
+        mean_age: age,
+        max_age: age.map(|age| 2 * age),
     }
 }
 

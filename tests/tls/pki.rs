@@ -1,6 +1,10 @@
 //! Certificate authorities and certificates, made while the test runs.
 
+// Each test uses its own part of this.
+#![allow(dead_code)]
+
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -40,17 +44,34 @@ impl Authority {
         self.sign(&["localhost", "127.0.0.1"], ExtendedKeyUsagePurpose::ServerAuth, year)
     }
 
+    /// For a server, from now on for so long.
+    pub fn server_for(&self, time: Duration) -> Pair {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let until = date_time_ymd(1970, 1, 1) + now + time;
+        let (names, purpose) = (["localhost", "127.0.0.1"], ExtendedKeyUsagePurpose::ServerAuth);
+        self.sign_until(&names, purpose, |parameters| parameters.not_after = until)
+    }
+
     pub fn client(&self) -> Pair {
         self.sign(&["somebody"], ExtendedKeyUsagePurpose::ClientAuth, 2099)
     }
 
-    fn sign(&self, names: &[&str], purpose: ExtendedKeyUsagePurpose, until: i32) -> Pair {
+    fn sign(&self, names: &[&str], purpose: ExtendedKeyUsagePurpose, year: i32) -> Pair {
+        self.sign_until(names, purpose, |parameters| parameters.not_after = date_time_ymd(year, 1, 1))
+    }
+
+    fn sign_until(
+        &self,
+        names: &[&str],
+        purpose: ExtendedKeyUsagePurpose,
+        end: impl FnOnce(&mut CertificateParams),
+    ) -> Pair {
         let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
         let mut parameters = CertificateParams::new(names).unwrap();
         parameters.extended_key_usages = vec![purpose];
         parameters.use_authority_key_identifier_extension = true;
         parameters.not_before = date_time_ymd(2015, 1, 1);
-        parameters.not_after = date_time_ymd(until, 1, 1);
+        end(&mut parameters);
         let key = KeyPair::generate().unwrap();
         let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
         Pair { certificate: certificate.pem(), key: key.serialize_pem() }

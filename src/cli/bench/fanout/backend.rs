@@ -1,11 +1,14 @@
 //! A server that has one camera, whose detections the benchmark publishes, and nothing else.
 
+use std::time::SystemTime;
+
 use crate::api::backend::{
     Backend, CameraTest, Capacity, Choice, DetectError, DetectRequest, EventStream, ModelChangeError,
     ModelView, PictureStream, SubscribeError,
 };
 use crate::camera::{CameraError, CameraId, CameraOrigin, CameraPatch, CameraSpec, CameraView};
 use crate::detection::{EventFilter, PictureDetections};
+use crate::history::CameraHistory;
 use crate::publisher::Hub;
 use crate::view::{LiveStream, View, ViewError};
 
@@ -42,6 +45,10 @@ impl Backend for OnlyHub {
 
     fn cameras(&self) -> Vec<CameraView> {
         Vec::new()
+    }
+
+    fn history(&self, _: &[CameraId], _: Option<SystemTime>) -> Result<Vec<CameraHistory>, CameraError> {
+        Ok(Vec::new())
     }
 
     fn capacities(&self) -> Vec<Capacity> {
