@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Builds the Debian package, target/debian/centerx_*.deb, for the release of Debian that this runs on.
+#   bash scripts/package.sh
+# shellcheck source=scripts/lib.sh
+source "$(dirname "$0")/lib.sh"
+
+version=3.8.0
+tools=$cache/cargo-deb-$version
+need_rust
+need_packages "${build_packages[@]}" dpkg-dev help2man lintian xz-utils
+if [ ! -x "$tools/bin/cargo-deb" ]; then
+    say "building cargo-deb $version (once, some minutes)"
+    # Without features it has Debian's own xz compress the package.
+    cargo install -q --locked --no-default-features --root "$tools" "cargo-deb@$version"
+fi
+
+cd "$root"
+target=${CARGO_TARGET_DIR:-$root/target}
+say "building"
+cargo build --locked --release --bin centerx
+say "packing"
+# The environment would show in the manual.
+env -u CENTERX_HOME -u CENTERX_DATA_DIR help2man --no-info --name "streaming video detection server" \
+    --output "$target/release/centerx.1" "$target/release/centerx"
+package=$("$tools/bin/cargo-deb" --no-build | tail -n 1)
+lintian --tag-display-limit 0 --fail-on error "$package"
+dpkg-deb --info "$package"
+say "$package"
