@@ -86,6 +86,7 @@ grpc=$(sed -n 's/.* grpc=\([^ ]*\).*/\1/p' "$(log server)" | head -n 1)
 http=$(sed -n 's/.* http=\([^ ]*\).*/\1/p' "$(log server)" | head -n 1)
 cat >&2 <<TEXT
     gRPC        $grpc
+    page        $http/
     metrics     $http/metrics
     health      $http/healthz  $http/readyz
     camera      $url

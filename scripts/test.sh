@@ -5,7 +5,7 @@ source "$(dirname "$0")/lib.sh"
 
 mkdir -p "$cache"
 need_rust
-need_packages "${build_packages[@]}" ca-certificates prometheus python3-venv valgrind
+need_packages "${build_packages[@]}" ca-certificates chromium fonts-dejavu-core prometheus python3-venv valgrind
 need_fetchers
 fetch_samples
 fetch_clips
@@ -25,6 +25,17 @@ if ! cat "${requirements[@]}" | cmp -s - "$cache/venv/requirements.txt"; then
     cat "${requirements[@]}" >"$cache/venv/requirements.txt"
 fi
 export CENTERX_TEST_PYTHON=$cache/venv/bin/python
+
+# What drives Chromium in the tests of the live page, and what looks for obstacles to screen readers there.
+browser_packages=(playwright-core@1.64.1 axe-core@4.14.1)
+if [ "$(cat "$cache/browser/packages" 2>/dev/null)" != "${browser_packages[*]}" ]; then
+    say "fetching ${browser_packages[*]}"
+    mkdir -p "$cache/browser"
+    npm install --prefix "$cache/browser" --no-save --no-package-lock --no-audit --no-fund "${browser_packages[@]}" \
+        >"$(log browser)" 2>&1 || die "the npm packages cannot be installed; is there a network? See $(log browser)"
+    echo "${browser_packages[*]}" >"$cache/browser/packages"
+fi
+export CENTERX_TEST_BROWSER=$cache/browser
 
 cd "$root"
 say "building (several minutes the first time)"

@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use crate::camera::{self, CameraId, CameraSpec};
 use crate::listen::tls;
-use crate::{access, api, auth, engine, http, ingest, live, publisher};
+use crate::{access, api, auth, engine, http, ingest, live, publisher, restream};
 
 /// Why the settings cannot be used. Every message names the place, the cause and the cure.
 #[derive(Debug, thiserror::Error)]
@@ -42,15 +42,13 @@ pub enum ConfigError {
     },
 }
 
-/// A model to serve, as many as you like. The first is the default of cameras that name none; without any there is
-/// `coco`.
+/// A model to serve.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
-    /// The name cameras refer to it by.
+    /// The name that cameras refer to it by.
     pub name: String,
-    /// A pulled model, such as `coco@512x384`, or the path of an ONNX file; the same as `name` if absent.
+    /// A pulled model's name, such as `coco@512x384`, or the path of an ONNX file. Without it, `name` is that.
     pub source: Option<String>,
 }
 
@@ -61,14 +59,13 @@ impl ModelConfig {
     }
 }
 
-/// Arguments of `centerx serve` override these, and the environment overrides `data_dir`.
+/// All settings of the server.
 #[derive(Clone, Debug, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Folder for what the server must remember: cameras and models added by API.
+    /// Folder for what the server must remember: the cameras and models added by API.
     pub data_dir: PathBuf,
-    /// Detections under this score are left out where a camera or a request does not say, 0..=1.
+    /// Detections under this score, 0 to 1, are left out where a camera or a request does not say.
     pub min_score: f32,
     /// How old detections may be when they are published, where a camera does not say; 1 ms to 1 h.
     #[serde(with = "humantime_serde")]
@@ -76,26 +73,29 @@ pub struct Config {
     /// How long a shutdown may take before what still runs is abandoned.
     #[serde(with = "humantime_serde")]
     pub shutdown_timeout: std::time::Duration,
-    /// The models to serve, side by side; the first is the default of cameras that name none. Without any: `coco`.
+    /// The models to serve, side by side. The first is the default of cameras that name none. Without any table it is
+    /// `coco`.
     #[serde(rename = "model")]
     pub models: Vec<ModelConfig>,
     /// The engines.
     pub engine: engine::Config,
     /// The engine on NVIDIA GPUs.
     pub tensorrt: engine::gpu::Settings,
-    /// Connecting and decoding.
+    /// Connecting to cameras, and decoding.
     pub ingest: ingest::Config,
-    /// The subscribers' rings.
+    /// Handing detections to subscribers.
     pub publisher: publisher::Config,
     /// Live pictures.
     pub live: live::Config,
+    /// The cameras again, over RTSP.
+    pub restream: restream::Config,
     /// The gRPC server.
     pub grpc: api::Config,
     /// The HTTP server.
     pub http: http::Config,
-    /// Who may use them.
+    /// Who may use the gRPC and the HTTP server.
     pub auth: auth::Config,
-    /// What callers of the API may make it open.
+    /// What callers of the API may have opened.
     pub access: access::Config,
     /// The cameras; the API can add more.
     #[serde(rename = "camera")]
@@ -130,6 +130,7 @@ impl Default for Config {
             ingest: Default::default(),
             publisher: Default::default(),
             live: Default::default(),
+            restream: Default::default(),
             grpc: Default::default(),
             http: Default::default(),
             auth: Default::default(),
@@ -231,6 +232,9 @@ impl Config {
         if let Err(problem) = self.live.validate() {
             return Err(self.invalid(None, format!("[live] {problem}")));
         }
+        if let Err(problem) = self.restream.validate() {
+            return Err(self.invalid(None, format!("[restream] {problem}")));
+        }
         if self.models.is_empty() {
             return Err(
                 self.invalid(None, "no [[model]]: name at least one, or leave the key out for coco".into())
@@ -254,7 +258,8 @@ impl Config {
         let open = all
             .into_iter()
             .filter(|(_, _, tls)| !tls.as_ref().is_some_and(tls::Config::asks_for_certificates));
-        open.map(|(setting, address, _)| (setting, address)).collect()
+        let restream = self.restream.listen.map(|address| ("[restream] listen", address));
+        open.map(|(setting, address, _)| (setting, address)).chain(restream).collect()
     }
 
     fn validate_cameras(&self, models: &HashMap<&String, ()>) -> Result<(), ConfigError> {
@@ -331,7 +336,5 @@ fn scrub_secrets(message: &str) -> String {
     message.lines().map(|line| scrub(line).unwrap_or_else(|| line.to_owned())).collect::<Vec<_>>().join("\n")
 }
 
-#[cfg(test)]
-mod reference;
 #[cfg(test)]
 mod tests;

@@ -36,8 +36,7 @@ pub mod live;
 pub mod model;
 pub mod picture_file;
 pub mod publisher;
-#[cfg(test)]
-mod reference;
+pub mod restream;
 pub mod scheduler;
 pub mod secret;
 pub mod telemetry;

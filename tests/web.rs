@@ -26,7 +26,6 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 #[path = "support/fake_server.rs"]
 mod fake_server;
 #[path = "tls/pki.rs"]
-#[allow(dead_code)] // made for more than this
 mod pki;
 
 const PATIENCE: Duration = Duration::from_secs(20);

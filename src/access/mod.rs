@@ -23,18 +23,17 @@ use folders::Folders;
 /// Schemes that can be allowed. Files are allowed by their folders.
 const SCHEMES: [&str; 6] = ["rtsp", "rtsps", "http", "https", "test", "v4l2"];
 
-/// What callers of the API may have opened. What this file and the command line name is allowed in any case.
+/// The table `[access]` of the settings.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Schemes of cameras' URLs; `"v4l2"` can be added.
+    /// Schemes that cameras of the API may have: of `rtsp`, `rtsps`, `http`, `https`, `test`, `v4l2`.
     pub schemes: Vec<String>,
-    /// Folders whose files cameras may play. Links that lead out of them do not count.
+    /// Folders whose files cameras of the API may play, by absolute paths. Links that lead out do not count.
     pub video_folders: Vec<PathBuf>,
-    /// Folders whose files may be loaded as models; pulled models may be in any case.
+    /// Folders whose files may be loaded as models by API; pulled models may in any case.
     pub model_folders: Vec<PathBuf>,
-    /// Networks that cameras' URLs may not lead to.
+    /// Networks that no camera of the API may lead to.
     pub denied_networks: Vec<IpNet>,
 }
 

@@ -28,7 +28,7 @@ const READ: [&str; 11] = [
 
 /// The role that a call of `path` needs, if any. What is not listed above needs the highest: a method that
 /// somebody adds and forgets here is not open.
-fn needed(path: &str) -> Option<Role> {
+pub(super) fn needed(path: &str) -> Option<Role> {
     match path {
         open if OPEN.iter().any(|service| open.starts_with(service)) => None,
         read if READ.contains(&read) => Some(Role::Read),

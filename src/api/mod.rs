@@ -55,9 +55,8 @@ pub mod v1 {
 /// The protos as reflection tells them, comments included.
 const DESCRIPTORS: &[u8] = tonic::include_file_descriptor_set!("centerx_descriptor");
 
-/// The gRPC server.
+/// The gRPC settings.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Address and port to listen on.
@@ -65,7 +64,7 @@ pub struct Config {
     /// A request is answered within this time; subscriptions last as long as both sides like.
     #[serde(with = "humantime_serde")]
     pub request_timeout: Duration,
-    /// On shutdown, subscriptions and answers under way get this long.
+    /// On shutdown, for answers and subscriptions under way.
     #[serde(with = "humantime_serde")]
     pub drain: Duration,
     /// Clients' pictures that are decoded at a time.
@@ -87,9 +86,9 @@ pub struct Config {
     /// Origins of web pages that may use this server, such as `https://cameras.example`; `*` is all of them.
     /// Pages of this machine may in any case.
     pub web_origins: Vec<String>,
-    /// Connections at a time.
+    /// Connections at a time; a quarter of them at most have not made a call yet.
     pub connections: usize,
-    /// Connections at a time from one address.
+    /// Connections at a time from one address; an IPv6 network of 64 bits counts as one.
     pub connections_per_peer: usize,
     /// From a connection to its HTTP/2 greeting or the end of its first request's head, TLS included.
     #[serde(with = "humantime_serde")]
@@ -97,10 +96,11 @@ pub struct Config {
     /// A connection without a call for so long is closed; clients open another with their next call.
     #[serde(with = "humantime_serde")]
     pub idle_timeout: Duration,
-    /// A connection that is silent this long is asked whether it lives, and has as long to answer.
+    /// A connection that is silent this long is asked whether it lives, and has as long to answer; 1 s at
+    /// least.
     #[serde(with = "humantime_serde")]
     pub keep_alive: Duration,
-    /// The certificate, for https.
+    /// Its certificate: https in place of http.
     pub tls: Option<tls::Config>,
 }
 

@@ -1,9 +1,9 @@
-//! Writes docs/reference/api.md out of the protos, comments included. The test fails when the file says anything else.
+//! The reference of the API, `docs/reference/api.md`: written from the protos, their comments, and `authorize`.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::path::Path;
 
+use prost::Message as _;
 use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{
     DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet,
@@ -11,128 +11,182 @@ use prost_types::{
 };
 
 use super::DESCRIPTORS;
+use super::authorize::needed;
 
-const FILE: &str = "docs/reference/api.md";
-const PACKAGE: &str = ".centerx.v1.";
-const HEAD: &str = "# The API, message by message
+#[path = "../../tests/support/committed.rs"]
+mod committed;
 
-Package `centerx.v1`. Made from the comments in `proto/centerx/v1` by a test (`CENTERX_WRITE_REFERENCE=1 cargo test
---lib reference` writes it anew). How calls belong together, with examples: [the API](../api.md).
+const PACKAGE: &str = "centerx.v1";
+const HEAD: &str = "\
+# Every call and message
+
+Package `centerx.v1`, as `proto/centerx/v1` describes it: written from there, with the roles that the server asks for, by
+[a test](../development.md#references). [The API](../api.md) tells how to use it.
+
 ";
 
-/// Numbers of fields in descriptor.proto, of which the paths of comments are made.
-mod numbers {
-    pub const MESSAGE: i32 = 4;
-    pub const ENUM: i32 = 5;
-    pub const SERVICE: i32 = 6;
-    /// Of a message's fields, an enum's values and a service's methods alike.
-    pub const MEMBER: i32 = 2;
+/// Field numbers of descriptor.proto, of which the paths of comments are made.
+mod at {
+    pub(super) const FIELD: i32 = 2;
+    pub(super) const MESSAGE: i32 = 4;
+    pub(super) const ENUM: i32 = 5;
+    pub(super) const SERVICE: i32 = 6;
+    pub(super) const METHOD: i32 = 2;
+    pub(super) const VALUE: i32 = 2;
 }
 
-struct Comments(HashMap<Vec<i32>, String>);
+/// A file of the protos and its comments, by the path of what they are about.
+struct Proto {
+    file: FileDescriptorProto,
+    comments: HashMap<Vec<i32>, String>,
+}
 
-impl Comments {
-    fn of(file: &FileDescriptorProto) -> Self {
-        let places = file.source_code_info.iter().flat_map(|info| &info.location);
-        let texts = places.map(|place| (place.path.clone(), place.leading_comments().trim().to_owned()));
-        Self(texts.filter(|(_, text)| !text.is_empty()).collect())
+impl Proto {
+    fn all() -> Vec<Self> {
+        let files = FileDescriptorSet::decode(DESCRIPTORS).unwrap().file;
+        files.into_iter().filter(|file| file.package() == PACKAGE).map(Self::new).collect()
     }
 
-    fn at(&self, path: &[i32]) -> String {
-        let text = self.0.get(path).unwrap_or_else(|| panic!("no comment at {path:?}"));
-        text.lines().map(str::trim).collect::<Vec<_>>().join(" ").replace('|', "\\|")
+    fn new(file: FileDescriptorProto) -> Self {
+        let locations = file.source_code_info.iter().flat_map(|info| &info.location);
+        let comments = locations
+            .filter(|location| location.leading_comments.is_some())
+            .map(|location| (location.path.clone(), prose(location.leading_comments())));
+        Self { comments: comments.collect(), file }
+    }
+
+    /// What stands above an item. Everything has a comment: `buf lint` asks for it.
+    fn comment(&self, path: &[i32]) -> &str {
+        let comment = self.comments.get(path);
+        comment.unwrap_or_else(|| panic!("{}: no comment at {path:?}", self.file.name()))
+    }
+
+    fn cell(&self, path: &[i32]) -> String {
+        self.comment(path).replace("\n\n", "<br>").replace('\n', " ").replace('|', "\\|")
     }
 }
 
-fn link(full_name: &str) -> String {
-    match full_name.strip_prefix(PACKAGE) {
-        Some(name) => format!("[{name}](#{})", name.to_lowercase()),
-        None => format!("`{}`", full_name.trim_start_matches('.')),
+/// A comment as Markdown: without the space behind the slashes, and with asterisks that are none of Markdown's.
+fn prose(comment: &str) -> String {
+    let lines = comment.trim_end().lines().map(|line| line.strip_prefix(' ').unwrap_or(line));
+    let text = lines.collect::<Vec<_>>().join("\n");
+    let parts = text.split('`').enumerate();
+    let escaped =
+        parts.map(|(at, part)| if at % 2 == 0 { part.replace('*', "\\*") } else { part.to_owned() });
+    escaped.collect::<Vec<_>>().join("`")
+}
+
+/// A message or enum, linked if it is ours.
+fn link(type_name: &str) -> String {
+    let name = type_name.rsplit('.').next().unwrap_or(type_name);
+    match type_name.strip_prefix('.').and_then(|full| full.strip_prefix(PACKAGE)) {
+        Some(_) => format!("[{name}](#{})", name.to_lowercase()),
+        None => format!("`{}`", type_name.trim_start_matches('.')),
     }
 }
 
-fn kind(field: &FieldDescriptorProto) -> String {
-    let name = match field.r#type() {
+fn single_type(field: &FieldDescriptorProto) -> String {
+    match field.r#type() {
         Type::Message | Type::Enum => link(field.type_name()),
-        plain => plain.as_str_name().trim_start_matches("TYPE_").to_lowercase(),
-    };
-    match (field.label(), field.proto3_optional()) {
-        (Label::Repeated, _) => format!("repeated {name}"),
-        (_, true) => format!("optional {name}"),
-        _ => name,
+        scalar => format!("`{}`", scalar.as_str_name().trim_start_matches("TYPE_").to_lowercase()),
     }
 }
 
-fn service(text: &mut String, service: &ServiceDescriptorProto, comments: &Comments, index: i32) {
-    let path = [numbers::SERVICE, index];
-    writeln!(text, "\n## {}\n\n{}", service.name(), comments.at(&path)).unwrap();
-    for (number, method) in (0..).zip(&service.method) {
-        let comment = comments.at(&[path[0], path[1], numbers::MEMBER, number]);
-        writeln!(text, "\n### {}\n\n{}\n\n{comment}", method.name(), signature(method)).unwrap();
+/// A field's type in the words of protobuf.
+fn field_type(message: &DescriptorProto, field: &FieldDescriptorProto) -> String {
+    let entry = message.nested_type.iter().find(|nested| {
+        nested.options.as_ref().is_some_and(|options| options.map_entry())
+            && field.type_name().ends_with(&format!(".{}.{}", message.name(), nested.name()))
+    });
+    if let Some(entry) = entry {
+        return format!("map of {} to {}", single_type(&entry.field[0]), single_type(&entry.field[1]));
+    }
+    let one = single_type(field);
+    match field.oneof_index {
+        _ if field.label() == Label::Repeated => format!("repeated {one}"),
+        _ if field.proto3_optional() => format!("optional {one}"),
+        Some(index) => {
+            let group = usize::try_from(index).unwrap();
+            format!("{one}, one of `{}`", message.oneof_decl[group].name())
+        }
+        None => one,
     }
 }
 
-fn signature(method: &MethodDescriptorProto) -> String {
-    let stream = |streams: bool| if streams { "a stream of " } else { "" };
-    format!(
-        "{}{} → {}{}",
+fn write_message(out: &mut String, proto: &Proto, index: i32, message: &DescriptorProto) {
+    let path = [at::MESSAGE, index];
+    write!(out, "### {}\n\n{}\n\n", message.name(), proto.comment(&path)).unwrap();
+    if message.field.is_empty() {
+        out.push_str("It has no fields.\n\n");
+        return;
+    }
+    out.push_str("| field | number | type | |\n|---|---|---|---|\n");
+    for (place, field) in (0..).zip(&message.field) {
+        let meaning = proto.cell(&[at::MESSAGE, index, at::FIELD, place]);
+        let (name, number, kind) = (field.name(), field.number(), field_type(message, field));
+        writeln!(out, "| `{name}` | {number} | {kind} | {meaning} |").unwrap();
+    }
+    out.push('\n');
+}
+
+fn write_enum(out: &mut String, proto: &Proto, index: i32, list: &EnumDescriptorProto) {
+    write!(out, "### {}\n\n{}\n\n", list.name(), proto.comment(&[at::ENUM, index])).unwrap();
+    out.push_str("| value | number | |\n|---|---|---|\n");
+    for (place, value) in (0..).zip(&list.value) {
+        let meaning = proto.cell(&[at::ENUM, index, at::VALUE, place]);
+        writeln!(out, "| `{}` | {} | {meaning} |", value.name(), value.number()).unwrap();
+    }
+    out.push('\n');
+}
+
+fn write_method(out: &mut String, comment: &str, service: &str, method: &MethodDescriptorProto) {
+    let path = format!("/{PACKAGE}.{service}/{}", method.name());
+    let role = needed(&path).map_or("none", |role| role.as_str());
+    let stream = |is_stream| if is_stream { "a stream of " } else { "" };
+    write!(
+        out,
+        "### {}\n\nTakes {}{}, gives {}{}. Role: `{role}`.\n\n{comment}\n\n",
+        method.name(),
         stream(method.client_streaming()),
         link(method.input_type()),
         stream(method.server_streaming()),
-        link(method.output_type())
+        link(method.output_type()),
     )
+    .unwrap();
 }
 
-fn message(text: &mut String, message: &DescriptorProto, comments: &Comments, index: i32) {
-    assert!(message.nested_type.is_empty() && message.enum_type.is_empty(), "nothing is nested so far");
-    let path = [numbers::MESSAGE, index];
-    writeln!(text, "\n### {}\n\n{}", message.name(), comments.at(&path)).unwrap();
-    if message.field.is_empty() {
-        return;
-    }
-    text.push_str("\n| field | no. | type | |\n|---|---|---|---|\n");
-    for (number, field) in (0..).zip(&message.field) {
-        let comment = comments.at(&[path[0], path[1], numbers::MEMBER, number]);
-        let group = field.oneof_index.filter(|_| !field.proto3_optional());
-        let group = group.and_then(|index| message.oneof_decl.get(usize::try_from(index).unwrap()));
-        let group = group.map(|group| format!("one of `{}`: ", group.name())).unwrap_or_default();
-        let (name, number) = (field.name(), field.number());
-        writeln!(text, "| `{name}` | {number} | {group}{} | {comment} |", kind(field)).unwrap();
+fn write_service(out: &mut String, proto: &Proto, index: i32, service: &ServiceDescriptorProto) {
+    write!(out, "## {}\n\n{}\n\n", service.name(), proto.comment(&[at::SERVICE, index])).unwrap();
+    for (place, method) in (0..).zip(&service.method) {
+        let comment = proto.comment(&[at::SERVICE, index, at::METHOD, place]);
+        write_method(out, comment, service.name(), method);
     }
 }
 
-fn enumeration(text: &mut String, enumeration: &EnumDescriptorProto, comments: &Comments, index: i32) {
-    let path = [numbers::ENUM, index];
-    writeln!(text, "\n### {}\n\n{}\n", enumeration.name(), comments.at(&path)).unwrap();
-    text.push_str("| value | no. | |\n|---|---|---|\n");
-    for (number, value) in (0..).zip(&enumeration.value) {
-        let comment = comments.at(&[path[0], path[1], numbers::MEMBER, number]);
-        writeln!(text, "| `{}` | {} | {comment} |", value.name(), value.number()).unwrap();
+fn write_reference() -> String {
+    let protos = Proto::all();
+    let mut out = HEAD.to_owned();
+    for proto in &protos {
+        (0..).zip(&proto.file.service).for_each(|(at, one)| write_service(&mut out, proto, at, one));
     }
-}
-
-fn reference() -> String {
-    let set: FileDescriptorSet = prost::Message::decode(DESCRIPTORS).unwrap();
-    let mut files: Vec<_> = set.file.iter().filter(|file| file.package() == "centerx.v1").collect();
-    files.sort_by_key(|file| file.name().to_owned());
-    let files: Vec<_> = files.into_iter().map(|file| (file, Comments::of(file))).collect();
-    let mut text = HEAD.to_owned();
-    for (file, comments) in &files {
-        (0..).zip(&file.service).for_each(|(index, it)| service(&mut text, it, comments, index));
+    out.push_str("## Messages\n\n");
+    for proto in &protos {
+        (0..).zip(&proto.file.message_type).for_each(|(at, one)| write_message(&mut out, proto, at, one));
     }
-    text.push_str("\n## Messages\n");
-    for (file, comments) in &files {
-        (0..).zip(&file.message_type).for_each(|(index, it)| message(&mut text, it, comments, index));
+    out.push_str("## Enums\n\n");
+    for proto in &protos {
+        (0..).zip(&proto.file.enum_type).for_each(|(at, one)| write_enum(&mut out, proto, at, one));
     }
-    text.push_str("\n## Enums\n");
-    for (file, comments) in &files {
-        (0..).zip(&file.enum_type).for_each(|(index, it)| enumeration(&mut text, it, comments, index));
-    }
-    text
+    out.truncate(out.trim_end().len());
+    out + "\n"
 }
 
 #[test]
-fn the_reference_of_the_api_says_what_the_protos_say() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(FILE);
-    crate::reference::check(&path, &reference());
+fn the_reference_is_what_the_protos_say() {
+    committed::holds("api.md", &write_reference());
+}
+
+#[test]
+fn comments_are_shown_as_they_are() {
+    assert_eq!(prose(" Holds *** and `*`.\n - one\n   two\n"), "Holds \\*\\*\\* and `*`.\n- one\n  two");
 }

@@ -19,6 +19,7 @@ use crate::http;
 use crate::ingest::{Admission, Fleet};
 use crate::live::Live;
 use crate::publisher::Hub;
+use crate::restream::Restream;
 use crate::view::{LiveStream, View, ViewError};
 
 use super::catalog::Catalog;
@@ -43,6 +44,8 @@ pub struct Parts {
     pub hub: Hub,
     /// Those who look at pictures.
     pub live: Live,
+    /// Those who look by RTSP.
+    pub restream: Option<Restream>,
     /// Looks after the lanes.
     pub supervisor: Supervisor,
     /// Which cameras the API may add.
@@ -59,6 +62,7 @@ pub struct Server {
     hub: Hub,
     recorder: Arc<Recorder>,
     live: Live,
+    restream: Option<Restream>,
     admission: Admission,
     pictures: Semaphore,
     next_key: AtomicU64,
@@ -72,7 +76,7 @@ pub struct Server {
 impl Server {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
-        let Parts { router, fleet, catalog, hub, live, supervisor, admission, policy } = parts;
+        let Parts { router, fleet, catalog, hub, live, restream, supervisor, admission, policy } = parts;
         Self {
             router,
             recorder: Arc::new(Recorder::new(fleet.clone())),
@@ -80,6 +84,7 @@ impl Server {
             catalog,
             hub,
             live,
+            restream,
             admission,
             pictures: Semaphore::new(MAX_PICTURES),
             next_key: AtomicU64::new(0),
@@ -142,6 +147,7 @@ impl Server {
         self.route(&spec, origin)?;
         let added = self.fleet.add(spec, origin).await;
         self.router.follow(&self.fleet, &id);
+        self.restream_all();
         added
     }
 
@@ -156,7 +162,16 @@ impl Server {
                 tracing::warn!(camera = %spec.id, %problem, "a stored camera cannot be served");
             }
         }
-        self.fleet.restore().await
+        let restored = self.fleet.restore().await;
+        self.restream_all();
+        restored
+    }
+
+    /// Serves the cameras there are by RTSP, and no others.
+    fn restream_all(&self) {
+        if let Some(restream) = &self.restream {
+            restream.serve_only(|| self.fleet.ledgers().into_iter().map(|(id, _)| id).collect());
+        }
     }
 
     /// Sends a camera's frames where its settings say, if they fit. Cameras of the config file always do.
@@ -224,6 +239,7 @@ impl Backend for Server {
         self.router.follow(&self.fleet, id);
         self.hub.forget(id);
         self.live.forget(id);
+        self.restream_all();
         Ok(())
     }
 

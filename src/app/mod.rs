@@ -21,6 +21,7 @@ use crate::engine::{self, Engine};
 use crate::ingest::{Fleet, Store};
 use crate::live::{self, Live};
 use crate::publisher::Hub;
+use crate::restream::Restream;
 use crate::{api, http, ingest, publisher, scheduler, telemetry};
 
 pub mod backend;
@@ -45,6 +46,7 @@ mod pictures;
 pub mod pipeline;
 pub mod probe;
 mod recorder;
+mod restreaming;
 pub mod router;
 mod trial;
 pub mod verify;
@@ -72,6 +74,7 @@ pub struct App {
     router: Arc<Router>,
     hub: Hub,
     live: Live,
+    restream: Option<Restream>,
     guard: Guard,
     health: api::Health,
     registry: Registry,
@@ -97,6 +100,7 @@ impl App {
         let mut grpc = api::bind(&config.grpc).await?;
         let mut http = http::bind(&config.http).await?;
         grpc.share_descriptors(&mut http);
+        let restream = restreaming::bind(&config.restream, &registry)?;
         let (grpc_address, http_address) = (grpc.local_addr()?, http.local_addr()?);
         grpc.register(&registry)?;
         http.register(&registry)?;
@@ -135,12 +139,15 @@ impl App {
             pipelines: common,
             metrics: catalog::Metrics::register(&registry)?,
         });
+        let guard = Guard::new(config.auth.clone(), &registry)?;
+        let restream = restreaming::serve(restream, &live, &guard)?;
         let server = Arc::new(Server::new(backend::Parts {
             router: Arc::clone(&router),
             fleet,
             catalog,
             hub: hub.clone(),
             live: live.clone(),
+            restream: restream.clone(),
             supervisor,
             admission: config.ingest.admission,
             policy,
@@ -149,7 +156,6 @@ impl App {
 
         let stop_listening = CancellationToken::new();
         let backend: Arc<dyn Backend> = Arc::clone(&server) as _;
-        let guard = Guard::new(config.auth.clone(), &registry)?;
         let mut services = api::Server::new(config.grpc.clone(), backend, api::Metrics::new(&registry)?)
             .guarded_by(guard.clone());
         let health = services.health();
@@ -176,6 +182,7 @@ impl App {
             router,
             hub,
             live,
+            restream,
             guard,
             health,
             registry,
@@ -197,6 +204,11 @@ impl App {
     /// Where HTTP listens.
     pub fn http_address(&self) -> SocketAddr {
         self.http_address
+    }
+
+    /// Where the RTSP re-stream listens, if it does.
+    pub fn restream_address(&self) -> Option<SocketAddr> {
+        self.restream.as_ref().map(Restream::address)
     }
 
     /// The server behind the services.
@@ -229,6 +241,9 @@ impl App {
         self.stop_listening.cancel();
         self.hub.close();
         self.live.close();
+        if let Some(restream) = self.restream {
+            drained &= timeout_at(deadline, restreaming::stop(restream)).await.is_ok();
+        }
         for listener in self.listeners {
             let stop = listener.abort_handle();
             drained &= timeout_at(deadline, listener).await.is_ok();

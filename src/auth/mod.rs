@@ -41,7 +41,6 @@ impl Role {
 
 /// Whether tokens are asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// If there are any; without, the server listens on loopback only.
@@ -51,27 +50,26 @@ pub enum Mode {
     Off,
 }
 
-/// A token, as `centerx token new` prints it: its digest, not the token itself.
+/// A token as the settings hold it: not the token itself.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenConfig {
-    /// Whose it is, for the log and for refusals: 1 to 64 letters, digits, `-`, `_` and `.`.
+    /// Whose it is, in the log and in refusals: 1 to 64 letters, digits, `-`, `_` and `.`.
     pub name: String,
     /// What it allows.
     pub role: Role,
-    /// The token's SHA-256.
+    /// The token's SHA-256; the settings do not hold the token.
     pub sha256: Digest,
 }
 
-/// Who may use the server.
+/// The table `[auth]` of the settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Whether tokens are asked for.
     pub mode: Mode,
-    /// The tokens.
-    #[serde(rename = "token", skip_serializing)]
+    /// The tokens, each as `centerx token new` prints it.
+    #[serde(rename = "token")]
     pub tokens: Vec<TokenConfig>,
 }
 

@@ -91,51 +91,53 @@ pub enum Transport {
     Udp,
 }
 
-/// A camera, as many as you like; the API can add more.
+/// A camera as its owner describes it.
+///
+/// Serialising it writes the URL **with its password**; only the private store may do that.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CameraSpec {
     /// Unique among the server's cameras: 1 to 64 letters, digits, `-`, `_` and `.`.
     pub id: CameraId,
-    /// A name for people; empty means the id.
+    /// For people; empty means the id.
     #[serde(default)]
     pub name: String,
-    /// Where the video comes from. User and password may be in it, percent-encoded.
-    // Serialising it writes the password; only the private store may do that.
+    /// Where the video comes from.
     #[serde(serialize_with = "expose_url")]
     pub url: CameraUrl,
-    /// The user, apart from the URL and as it is.
+    // Both stand apart until `reveal_login`, and in settings only.
+    /// User, if the URL names none: the text itself, `env:NAME` or `file:/path`.
     #[serde(default, skip_serializing)]
     pub username: Option<Secret>,
-    /// The password, apart from the URL and as it is.
+    /// Password, likewise.
     #[serde(default, skip_serializing)]
     pub password: Option<Secret>,
     /// A disabled camera is kept but not connected.
     #[serde(default = "enabled")]
     pub enabled: bool,
-    /// Frames a second to look at, at most; the rest are counted as `rate_limited`.
+    /// Frames a second to look at, at most, up to 1000; the rest are counted as `rate_limited`. Without it, all.
     #[serde(default)]
     pub max_fps: Option<f64>,
-    /// How old its detections may be when they are published, from the frame's arrival; older ones are
-    /// counted as `too_old`. The server's default if absent.
+    /// How old its detections may be when they are published, from the frame's arrival, 1 ms to 1 h; older ones
+    /// are counted as `too_old`. Without it, the server's `max_age`.
     #[serde(default, with = "humantime_serde")]
     pub max_age: Option<Duration>,
     /// Its weight when there is too much to look at, 1 to 10: 2 gets twice the turns of 1.
     #[serde(default = "lowest_priority")]
     pub priority: u32,
-    /// The model to use; the server's default model if absent.
+    /// The model to use. Without it, the first.
     #[serde(default)]
     pub model: Option<String>,
-    /// Detections under this score (0..=1) are left out; the server's default if absent.
+    /// Detections under this score, 0 to 1, are left out. Without it, the server's `min_score`.
     #[serde(default)]
     pub min_score: Option<f32>,
-    /// Class names to report; empty means all.
+    /// Names of the classes to report; empty means all.
     #[serde(default)]
     pub classes: Vec<String>,
-    /// How RTP travels from an RTSP camera.
+    /// How the video of an RTSP camera travels.
     #[serde(default)]
     pub transport: Transport,
-    /// Whether a file starts again when it ends.
+    /// A file starts again when it ends.
     #[serde(default, rename = "loop")]
     pub repeat: bool,
 }

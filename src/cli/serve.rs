@@ -42,7 +42,7 @@ pub struct Args {
     /// Where gRPC listens [default: 127.0.0.1:50051].
     #[arg(long, value_name = "ADDRESS")]
     grpc: Option<SocketAddr>,
-    /// Where HTTP listens, for metrics and health [default: 127.0.0.1:8080].
+    /// Where HTTP listens, for the live page, metrics and health [default: 127.0.0.1:8080].
     #[arg(long, value_name = "ADDRESS")]
     http: Option<SocketAddr>,
     /// Folder for the cameras added by API.
@@ -152,6 +152,7 @@ async fn serve(args: Args, config: Config, models: Vec<crate::app::LoadedModel>)
     let app = App::start(config, models).await?;
     tracing::info!(
         grpc = %app.grpc_address(),
+        rtsp = app.restream_address().map(tracing::field::display),
         http = %format!("{scheme}://{}", app.http_address()),
         models = names.join(", "),
         cameras = app.server().fleet().list().len(),

@@ -10,7 +10,6 @@ use super::flavour::Flavour;
 
 /// What runs the models.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(rename_all = "lowercase")]
 pub enum Backend {
     /// TensorRT where centerx was built with it and there is a GPU, else the CPU.
@@ -57,7 +56,6 @@ impl FromStr for Backend {
 
 /// Where decoded pictures become network input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(rename_all = "lowercase")]
 pub enum Preprocess {
     /// On the CPU.
@@ -67,24 +65,23 @@ pub enum Preprocess {
     Gpu,
 }
 
-/// TensorRT, on NVIDIA GPUs: see [GPU](../gpu.md).
+/// Settings of TensorRT.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Which TensorRT; the first that can be loaded where it is not said.
+    /// Which TensorRT. Without it, the first that can be loaded.
     pub library: Option<Flavour>,
-    /// The folder of its libraries; those that the system finds where it is not said.
+    /// The folder of its libraries. Without it, `TENSORRT_LIBRARY_DIR`, and then where the system finds them.
     pub library_dir: Option<PathBuf>,
-    /// The GPUs to use, by their number in CUDA's order; all where none is said.
+    /// The GPUs to use, by CUDA's numbers; all where none is said.
     pub devices: Vec<usize>,
-    /// Pictures a run at most.
+    /// Pictures a run at most, 1 to 256.
     pub max_batch: usize,
-    /// The batch sizes that plans are tuned for; the last one is waited for.
+    /// The batch sizes that compiled models are tuned for; the last one is waited for.
     pub best_batches: Vec<usize>,
-    /// Contexts a GPU, each with a stream of its own: while one computes, another copies.
+    /// Contexts a GPU, 1 to 8, each with a stream of its own: while one computes, another copies.
     pub lanes: usize,
-    /// Whether runs are captured as CUDA graphs, one a batch size.
+    /// Capture runs as CUDA graphs, one a batch size.
     pub graphs: bool,
     /// Where decoded pictures become network input.
     pub preprocess: Preprocess,

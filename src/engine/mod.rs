@@ -28,19 +28,20 @@ pub mod supervisor;
 #[cfg(feature = "tensorrt")]
 pub mod tensorrt;
 
-/// What runs the models.
+/// Settings of the engines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// What runs the models.
     pub backend: gpu::Backend,
-    /// Runs side by side on a CPU, one thread each; 0 means one a core.
+    /// Runs side by side on a CPU, one thread each; 0 means one a core, 256 at most.
     pub lanes: usize,
-    /// A run that takes longer hangs: its lane is given up and another one opened. Warm-up is not meant.
+    /// A run that takes longer hangs: its lane is given up, and another one opened. 50 ms at least; warm-up is not
+    /// meant.
     #[serde(with = "humantime_serde")]
     pub hang_timeout: Duration,
-    /// Hung lanes at a time, of all models, up to which new ones are opened in their place.
+    /// Lanes that hang at a time, of all models, before no new ones are opened in their place and the server says
+    /// that it needs a restart.
     pub max_hung: usize,
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
@@ -35,6 +35,9 @@ pub trait Cameras: Send + Sync + 'static {
     /// There is no such camera, or the server is shutting down.
     fn watch(&self, view: View) -> Result<LiveStream, ViewError>;
 }
+
+/// Of the Fetch standard, section 3.7.
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 type Shared = State<Arc<dyn Cameras>>;
 
@@ -114,6 +117,16 @@ fn watch(
     Ok((id, cameras.watch(view)?))
 }
 
+/// What holds for every picture: it is not to be kept, nor to be shown by pages of others, which need no token where
+/// the server asks for none.
+fn headers(kind: &str) -> [(HeaderName, String); 3] {
+    [
+        (header::CONTENT_TYPE, kind.to_owned()),
+        (header::CACHE_CONTROL, "no-store".to_owned()),
+        (CROSS_ORIGIN_RESOURCE_POLICY, "same-origin".to_owned()),
+    ]
+}
+
 async fn snapshot(
     State(cameras): Shared,
     Path(id): Path<String>,
@@ -121,10 +134,7 @@ async fn snapshot(
 ) -> Result<Response, Refusal> {
     let (id, mut pictures) = watch(&cameras, &id, query, false)?;
     match tokio::time::timeout(PATIENCE, pictures.next()).await {
-        Ok(Some(Ok(picture))) => {
-            let headers = [(header::CONTENT_TYPE, "image/jpeg"), (header::CACHE_CONTROL, "no-store")];
-            Ok((headers, picture.jpeg).into_response())
-        }
+        Ok(Some(Ok(picture))) => Ok((headers("image/jpeg"), picture.jpeg).into_response()),
         Ok(Some(Err(error))) => Err(error.into()),
         Ok(None) => Err(ViewError::Removed.into()),
         Err(_) => Err(nothing_came(&cameras.camera(&id).map_err(|error| not_found(&error))?)),
@@ -150,8 +160,7 @@ async fn live(
 ) -> Result<Response, Refusal> {
     let (_, pictures) = watch(&cameras, &id, query, true)?;
     let kind = format!("multipart/x-mixed-replace; boundary={BOUNDARY}");
-    let headers = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-store".to_owned())];
-    Ok((headers, Body::from_stream(parts(pictures))).into_response())
+    Ok((headers(&kind), Body::from_stream(parts(pictures))).into_response())
 }
 
 /// The bytes of a body of many pictures. Each is followed by the boundary at once: browsers show a picture when they

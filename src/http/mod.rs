@@ -28,14 +28,13 @@ use crate::listen::{ListenError, Listener, Protocol, Setup, tls};
 
 pub use cameras::Cameras;
 
-/// The HTTP server: page, metrics, health.
+/// The HTTP settings.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Address and port to listen on.
     pub listen: SocketAddr,
-    /// On shutdown, answers under way get this long.
+    /// On shutdown, for answers under way.
     #[serde(with = "humantime_serde")]
     pub drain: Duration,
     /// Connections at a time.
@@ -45,10 +44,11 @@ pub struct Config {
     /// From a connection to the end of its first request's head, TLS included.
     #[serde(with = "humantime_serde")]
     pub first_request_timeout: Duration,
-    /// A connection without a request for so long is closed.
+    /// A connection without a request for so long is closed; also the time for the whole head of each request but
+    /// the first.
     #[serde(with = "humantime_serde")]
     pub idle_timeout: Duration,
-    /// The certificate, for https.
+    /// Its certificate: https in place of http.
     pub tls: Option<tls::Config>,
 }
 

@@ -169,6 +169,7 @@ async fn a_snapshot_is_a_picture_without_boxes_unless_they_are_asked_for() {
     let answer = ask(served.address, "GET /cameras/yard/snapshot.jpg HTTP/1.1").await;
     assert!(answer.contains("content-type: image/jpeg\r\n"), "{answer}");
     assert!(answer.contains("cache-control: no-store\r\n"), "{answer}");
+    assert!(answer.contains("cross-origin-resource-policy: same-origin\r\n"), "{answer}");
     assert!(answer.ends_with("\r\n\r\n1 false 640 None"), "{answer}");
     let answer = ask(served.address, "GET /cameras/yard/snapshot.jpg?boxes=1&max_side=1281 HTTP/1.1").await;
     assert!(answer.ends_with("1 true 1920 None"), "{answer}");

@@ -6,7 +6,6 @@ use serde::Deserialize;
 
 /// What happens to a camera of the API that asks for more than the server can look at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(rename_all = "lowercase")]
 pub enum Admission {
     /// It is watched, and all share.
@@ -18,7 +17,6 @@ pub enum Admission {
 
 /// How cameras are connected and watched.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Whether cameras are refused that the server has no capacity for.
@@ -26,10 +24,10 @@ pub struct Config {
     /// A connected camera that brings no frame for so long has stalled and is connected anew.
     #[serde(with = "humantime_serde")]
     pub stall_timeout: Duration,
-    /// How long a camera may take to answer, and then again to show its first picture.
+    /// How long a camera may take to answer, and then again to its first picture.
     #[serde(with = "humantime_serde")]
     pub connect_timeout: Duration,
-    /// The wait before the first retry; it doubles with each failure in a row.
+    /// The wait before the first retry; it doubles with each failure in a row, with jitter.
     #[serde(with = "humantime_serde")]
     pub backoff_min: Duration,
     /// The longest wait before a retry.
@@ -42,7 +40,7 @@ pub struct Config {
     /// is noticed at once; `"0s"` turns it off.
     #[serde(with = "humantime_serde")]
     pub probe_interval: Duration,
-    /// How long to wait for a connection to close before going on without it.
+    /// How long a connection may take to close before it is left behind.
     #[serde(with = "humantime_serde")]
     pub close_timeout: Duration,
     /// How long late packets of a UDP camera are waited for.
@@ -56,7 +54,7 @@ pub struct Config {
     /// server's.
     #[serde(with = "humantime_serde")]
     pub max_clock_offset: Duration,
-    /// Threads for each camera's decoder.
+    /// Threads for each camera's decoder, 1 to 64.
     pub decoder_threads: u32,
     /// Cameras at a time; the API is refused more.
     pub max_cameras: usize,

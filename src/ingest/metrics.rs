@@ -71,89 +71,51 @@ struct Cameras {
 
 /// The families of one scrape.
 struct Families {
+    books: Books,
+    life: Life,
+}
+
+/// What became of cameras' frames.
+struct Books {
     received: IntCounterVec,
     published: IntCounterVec,
     dropped: IntCounterVec,
     in_flight: IntGaugeVec,
-    state: IntGaugeVec,
-    since: GaugeVec,
-    connects: IntCounterVec,
-    reconnects: IntCounterVec,
     skipped: IntCounterVec,
     decode: CounterVec,
 }
 
-impl Families {
+/// How cameras are, and how they fared.
+struct Life {
+    state: IntGaugeVec,
+    since: GaugeVec,
+    connects: IntCounterVec,
+    reconnects: IntCounterVec,
+}
+
+fn counter(name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+    IntCounterVec::new(Opts::new(name, help), labels)
+}
+
+impl Books {
     fn new() -> prometheus::Result<Self> {
-        let counter = |name, help, labels: &[&str]| IntCounterVec::new(Opts::new(name, help), labels);
-        let gauge = |name, help, labels: &[&str]| IntGaugeVec::new(Opts::new(name, help), labels);
+        let published = "Frames whose detections were published.";
+        let skipped =
+            "Coded frames not decoded because they waited too long for it; not among those received.";
+        let decode = "Seconds from coded frames at the camera's decoder to their pictures, summed up.";
+        let in_flight = Opts::new("centerx_frames_in_flight", "Frames between decoder and publication.");
         Ok(Self {
             received: counter("centerx_frames_received_total", "Frames the decoder delivered.", &["camera"])?,
-            published: counter(
-                "centerx_frames_published_total",
-                "Frames whose detections were published.",
-                &["camera"],
-            )?,
+            published: counter("centerx_frames_published_total", published, &["camera"])?,
             dropped: counter(
                 "centerx_frames_dropped_total",
                 "Frames dropped, by reason.",
                 &["camera", "reason"],
             )?,
-            in_flight: gauge(
-                "centerx_frames_in_flight",
-                "Frames between decoder and publication.",
-                &["camera"],
-            )?,
-            state: gauge(
-                "centerx_camera_state",
-                "1 for the state the camera is in, 0 for the others.",
-                &["camera", "state"],
-            )?,
-            since: GaugeVec::new(
-                Opts::new(
-                    "centerx_camera_state_since_seconds",
-                    "When the camera's state began, in seconds since 1970.",
-                ),
-                &["camera"],
-            )?,
-            connects: counter(
-                "centerx_camera_connects_total",
-                "Times the camera went live. One that rises is a camera that comes and goes.",
-                &["camera"],
-            )?,
-            reconnects: counter(
-                "centerx_camera_reconnects_total",
-                "Connection attempts after the first, by the kind of failure before.",
-                &["camera", "reason"],
-            )?,
-            skipped: counter(
-                "centerx_coded_frames_skipped_total",
-                "Coded frames not decoded because they waited too long for it; not among those received.",
-                &["camera"],
-            )?,
-            decode: CounterVec::new(
-                Opts::new(
-                    "centerx_camera_decode_seconds_total",
-                    "Seconds from coded frames at the camera's decoder to their pictures, summed up.",
-                ),
-                &["camera"],
-            )?,
+            in_flight: IntGaugeVec::new(in_flight, &["camera"])?,
+            skipped: counter("centerx_coded_frames_skipped_total", skipped, &["camera"])?,
+            decode: CounterVec::new(Opts::new("centerx_camera_decode_seconds_total", decode), &["camera"])?,
         })
-    }
-
-    fn collectors(&self) -> [&dyn Collector; 10] {
-        [
-            &self.received,
-            &self.published,
-            &self.dropped,
-            &self.in_flight,
-            &self.state,
-            &self.since,
-            &self.connects,
-            &self.reconnects,
-            &self.skipped,
-            &self.decode,
-        ]
     }
 
     fn add(&self, camera: &Watched) {
@@ -163,15 +125,28 @@ impl Families {
         self.published.with_label_values(&[id]).inc_by(balance.published);
         self.in_flight.with_label_values(&[id]).set(i64::try_from(balance.in_flight).unwrap_or(i64::MAX));
         self.skipped.with_label_values(&[id]).inc_by(camera.skipped());
+        self.decode.with_label_values(&[id]).inc_by(camera.decode_time().as_secs_f64());
         for reason in DropReason::ALL {
             self.dropped.with_label_values(&[id, reason.as_str()]).inc_by(balance.dropped(reason));
         }
-        self.decode.with_label_values(&[id]).inc_by(camera.decode_time().as_secs_f64());
-        self.add_life(camera);
+    }
+}
+
+impl Life {
+    fn new() -> prometheus::Result<Self> {
+        let state = "1 for the state the camera is in, 0 for the others.";
+        let since = "When the camera's state began, in seconds since 1970.";
+        let connects = "Times the camera went live. One that rises is a camera that comes and goes.";
+        let reconnects = "Connection attempts after the first, by the kind of failure before.";
+        Ok(Self {
+            state: IntGaugeVec::new(Opts::new("centerx_camera_state", state), &["camera", "state"])?,
+            since: GaugeVec::new(Opts::new("centerx_camera_state_since_seconds", since), &["camera"])?,
+            connects: counter("centerx_camera_connects_total", connects, &["camera"])?,
+            reconnects: counter("centerx_camera_reconnects_total", reconnects, &["camera", "reason"])?,
+        })
     }
 
-    /// How the camera is, and how it fared.
-    fn add_life(&self, camera: &Watched) {
+    fn add(&self, camera: &Watched) {
         let (id, status) = (camera.id.as_str(), camera.status());
         for candidate in CameraState::ALL {
             let is_it = candidate == status.state;
@@ -183,6 +158,33 @@ impl Families {
         for (kind, count) in FailureKind::ALL.iter().zip(camera.retries()) {
             self.reconnects.with_label_values(&[id, kind.as_str()]).inc_by(count);
         }
+    }
+}
+
+impl Families {
+    fn new() -> prometheus::Result<Self> {
+        Ok(Self { books: Books::new()?, life: Life::new()? })
+    }
+
+    fn collectors(&self) -> [&dyn Collector; 10] {
+        let (books, life) = (&self.books, &self.life);
+        [
+            &books.received,
+            &books.published,
+            &books.dropped,
+            &books.in_flight,
+            &books.skipped,
+            &books.decode,
+            &life.state,
+            &life.since,
+            &life.connects,
+            &life.reconnects,
+        ]
+    }
+
+    fn add(&self, camera: &Watched) {
+        self.books.add(camera);
+        self.life.add(camera);
     }
 }
 

@@ -9,7 +9,7 @@
 //! connection fares, tells the camera's state and reconnects.
 //!
 //! What does not belong here: what is done with frames, and which camera's turn it is (`scheduler`).
-//! `gstreamer` is the only module that names GStreamer.
+//! `gstreamer` is the only module of it that names GStreamer.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -21,9 +21,8 @@ use x509_cert::der::Decode as _;
 /// A file larger than this is no certificate.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// TLS 1.2 and 1.3, where this table is there; without it nothing is encrypted.
+/// Where the certificate lies.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The certificate and those that lead to its CA, the server's first (PEM).

@@ -4,12 +4,11 @@ use std::num::NonZeroUsize;
 
 use serde::Deserialize;
 
-/// Live pictures.
+/// The settings of live pictures.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Threads that make pictures, at low priority.
+    /// Threads that make pictures, at low priority; 64 at most.
     pub encoders: NonZeroUsize,
     /// The quality of the JPEGs, 1 to 100.
     pub quality: u8,

@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-/// Subscribers: what waits for them, and what is kept for those that come back.
+/// The hub's settings.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Frames' detections that wait for one subscriber at most; one more empties its ring.
     pub ring: NonZeroUsize,
-    /// A subscriber that takes nothing for so long while events wait is ended.
+    /// A subscriber that takes nothing for so long while messages wait is ended; 1 s at least.
     #[serde(with = "humantime_serde")]
     pub stall_timeout: Duration,
     /// Published frames of each camera that are kept for subscribers that come back; 0 keeps none.
@@ -20,7 +19,7 @@ pub struct Config {
     /// They are kept for so long at most.
     #[serde(with = "humantime_serde")]
     pub replay_age: Duration,
-    /// Memory for all of them together, in bytes.
+    /// Memory for all of them together, in bytes: a frame of 6 objects takes about 1 KiB.
     pub replay_bytes: usize,
 }
 

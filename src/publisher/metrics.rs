@@ -23,9 +23,19 @@ pub struct Metrics {
     lag: Histogram,
     detections: IntCounterVec,
     publish: Histogram,
+    cameras: CameraMetrics,
+}
+
+/// What is measured of each camera.
+#[derive(Clone, Debug)]
+struct CameraMetrics {
     age: HistogramVec,
-    camera_detections: IntCounterVec,
+    detections: IntCounterVec,
     published_at: GaugeVec,
+}
+
+fn seconds(name: &str, help: &str) -> HistogramOpts {
+    HistogramOpts::new(name, help).buckets(SECONDS_BUCKETS.to_vec())
 }
 
 impl Metrics {
@@ -34,7 +44,6 @@ impl Metrics {
     /// # Errors
     /// A metric registered twice.
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
-        let seconds = |name, help| HistogramOpts::new(name, help).buckets(SECONDS_BUCKETS.to_vec());
         let metrics = Self {
             subscribers: IntGauge::new("centerx_subscribers", "Subscriptions that are open.")?,
             dropped: IntCounter::new(
@@ -68,24 +77,7 @@ impl Metrics {
                 "centerx_publish_seconds",
                 "Time to hand one frame's detections to all subscribers.",
             ))?,
-            age: HistogramVec::new(
-                seconds(
-                    "centerx_age_at_publish_seconds",
-                    "Time from a frame's capture to its publication, by camera.",
-                ),
-                &["camera"],
-            )?,
-            camera_detections: IntCounterVec::new(
-                Opts::new("centerx_camera_detections_total", "Objects published, by camera."),
-                &["camera"],
-            )?,
-            published_at: GaugeVec::new(
-                Opts::new(
-                    "centerx_camera_published_timestamp_seconds",
-                    "When the camera's last frame was published, in seconds since 1970.",
-                ),
-                &["camera"],
-            )?,
+            cameras: CameraMetrics::new(registry)?,
         };
         registry.register(Box::new(metrics.subscribers.clone()))?;
         registry.register(Box::new(metrics.dropped.clone()))?;
@@ -95,9 +87,6 @@ impl Metrics {
         registry.register(Box::new(metrics.lag.clone()))?;
         registry.register(Box::new(metrics.detections.clone()))?;
         registry.register(Box::new(metrics.publish.clone()))?;
-        registry.register(Box::new(metrics.age.clone()))?;
-        registry.register(Box::new(metrics.camera_detections.clone()))?;
-        registry.register(Box::new(metrics.published_at.clone()))?;
         Ok(metrics)
     }
 
@@ -106,12 +95,7 @@ impl Metrics {
         let now = Instant::now();
         self.dropped.inc_by(dropped);
         self.publish.observe(now.saturating_duration_since(begun).as_secs_f64());
-        let age = now.saturating_duration_since(frame.capture.monotonic);
-        let camera = [frame.camera.as_str()];
-        self.age.with_label_values(&camera).observe(age.as_secs_f64());
-        self.camera_detections.with_label_values(&camera).inc_by(frame.detections.len() as u64);
-        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        self.published_at.with_label_values(&camera).set(since_1970.as_secs_f64());
+        self.cameras.published(frame, now);
         for detection in &frame.detections {
             self.detections.with_label_values(&[&*detection.label]).inc();
         }
@@ -135,10 +119,42 @@ impl Metrics {
 
     /// Forgets the series of a camera.
     pub(super) fn forget(&self, camera: &CameraId) {
+        self.cameras.forget(camera);
+    }
+}
+
+impl CameraMetrics {
+    fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let age = "Time from a frame's capture to its publication, by camera.";
+        let published_at = "When the camera's last frame was published, in seconds since 1970.";
+        let published_at = Opts::new("centerx_camera_published_timestamp_seconds", published_at);
+        let detections = Opts::new("centerx_camera_detections_total", "Objects published, by camera.");
+        let metrics = Self {
+            age: HistogramVec::new(seconds("centerx_age_at_publish_seconds", age), &["camera"])?,
+            detections: IntCounterVec::new(detections, &["camera"])?,
+            published_at: GaugeVec::new(published_at, &["camera"])?,
+        };
+        registry.register(Box::new(metrics.age.clone()))?;
+        registry.register(Box::new(metrics.detections.clone()))?;
+        registry.register(Box::new(metrics.published_at.clone()))?;
+        Ok(metrics)
+    }
+
+    /// A frame is published `now`.
+    fn published(&self, frame: &FrameDetections, now: Instant) {
+        let camera = [frame.camera.as_str()];
+        let age = now.saturating_duration_since(frame.capture.monotonic);
+        self.age.with_label_values(&camera).observe(age.as_secs_f64());
+        self.detections.with_label_values(&camera).inc_by(frame.detections.len() as u64);
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.published_at.with_label_values(&camera).set(since_1970.as_secs_f64());
+    }
+
+    fn forget(&self, camera: &CameraId) {
         // It has no series if it never published; that is as good as forgotten.
         let camera = [camera.as_str()];
         let _ = self.age.remove_label_values(&camera);
-        let _ = self.camera_detections.remove_label_values(&camera);
+        let _ = self.detections.remove_label_values(&camera);
         let _ = self.published_at.remove_label_values(&camera);
     }
 }

@@ -17,6 +17,7 @@ use tonic::transport::Channel;
 #[path = "../support/fake_server.rs"]
 mod fake_server;
 mod lately;
+mod restream;
 #[path = "../support/rtsp_camera/mod.rs"]
 mod rtsp_camera;
 mod trying;
@@ -34,11 +35,14 @@ struct Server {
 impl Server {
     /// On an engine that finds a person in every frame.
     async fn start(shape: impl FnOnce(&mut Config)) -> Self {
+        Self::start_on(FakeEngine::new((64, 64)).finds(vec![PERSON]), shape).await
+    }
+
+    async fn start_on(engine: FakeEngine, shape: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut config = fake_server::config(folder.path());
         shape(&mut config);
         config.validate().unwrap();
-        let engine = FakeEngine::new((64, 64)).finds(vec![PERSON]);
         let models = vec![fake_server::model(engine, &["person", "car"])];
         Self { app: App::start(config, models).await.unwrap(), folder }
     }

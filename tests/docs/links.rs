@@ -125,7 +125,8 @@ fn the_book_has_every_document_once() {
     let listed: Vec<_> = links.iter().filter_map(|link| Some(target(summary, link)?.0)).collect();
     let missing: Vec<_> = documents.keys().filter(|path| !listed.contains(path)).collect();
     assert!(missing.is_empty(), "docs/SUMMARY.md does not name {missing:?}");
-    let twice: Vec<_> = listed.iter().filter(|path| listed.iter().filter(|p| p == path).count() > 1).collect();
+    let twice: Vec<_> =
+        listed.iter().filter(|path| listed.iter().filter(|p| p == path).count() > 1).collect();
     assert!(twice.is_empty(), "docs/SUMMARY.md names more than once: {twice:?}");
 }
 

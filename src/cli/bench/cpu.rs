@@ -14,12 +14,20 @@ pub enum Stage {
     Ingest,
     /// gRPC, HTTP, supervision.
     Io,
+    /// Live pictures.
+    Live,
+    /// The benchmark's own clients.
+    Viewers,
 }
 
 impl Stage {
     fn of(thread: &str, process: &str) -> Self {
         if thread.starts_with("infer-") {
             Self::Engine
+        } else if thread.starts_with("live-") {
+            Self::Live
+        } else if thread.starts_with("viewers") {
+            Self::Viewers
         } else if thread.starts_with("centerx-io") || thread == process {
             Self::Io
         } else {
@@ -36,6 +44,8 @@ pub fn by_stage() -> BTreeMap<Stage, Duration> {
         (Stage::Engine, Duration::ZERO),
         (Stage::Ingest, Duration::ZERO),
         (Stage::Io, Duration::ZERO),
+        (Stage::Live, Duration::ZERO),
+        (Stage::Viewers, Duration::ZERO),
     ]);
     for task in fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
         *times.entry(Stage::of(&name(&task.path()), &process)).or_default() += on_cpu(&task.path());
@@ -94,6 +104,7 @@ mod tests {
     fn threads_are_told_apart_by_name() {
         assert_eq!(Stage::of("infer-0", "centerx"), Stage::Engine);
         assert_eq!(Stage::of("centerx-io", "centerx"), Stage::Io);
+        assert_eq!(Stage::of("live-0", "centerx"), Stage::Live);
         assert_eq!(Stage::of("rtspsrc0:src", "centerx"), Stage::Ingest);
     }
 }

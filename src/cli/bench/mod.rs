@@ -9,6 +9,7 @@ mod engine;
 mod fanout;
 #[cfg(feature = "tensorrt")]
 mod gpu;
+mod live;
 mod pipeline;
 mod plain;
 
@@ -29,6 +30,8 @@ enum What {
     Pipeline(pipeline::Args),
     /// Many subscribers over real gRPC, and some among them that never read.
     Fanout(fanout::Args),
+    /// What those who look at live pictures cost.
+    Live(live::Args),
     /// A model on a GPU: parity with the CPU, speed by batch size against the network alone, reloads.
     #[cfg(feature = "tensorrt")]
     Gpu(Box<gpu::Args>),
@@ -45,6 +48,7 @@ impl Args {
             What::Decode(args) => args.run(),
             What::Pipeline(args) => args.run(),
             What::Fanout(args) => args.run(),
+            What::Live(args) => args.run(),
             #[cfg(feature = "tensorrt")]
             What::Gpu(args) => args.run(),
         }

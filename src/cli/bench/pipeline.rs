@@ -326,7 +326,8 @@ fn cpu_per_run(bare: &mut [impl FnMut() -> anyhow::Result<()> + Send]) -> anyhow
     Ok(measure(bare, Duration::from_secs(8))?.cpu_seconds_per_run)
 }
 
-async fn all_live(cameras: impl Fn() -> Vec<CameraView>) -> anyhow::Result<()> {
+/// Waits until all cameras are live.
+pub(super) async fn all_live(cameras: impl Fn() -> Vec<CameraView>) -> anyhow::Result<()> {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         let views = cameras();

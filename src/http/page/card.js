@@ -76,7 +76,7 @@ export class Card {
     mark(whole, "data-warn", share > MANY ? "" : null);
     const told = missed.map(([reason, rate]) => `${words.percent(rate / received)} ${words.drop(reason)}`);
     mark(whole, "title", told.join(", ") || null);
-    say(note, told.join(", "));
+    say(note, missed.map(([reason]) => words.drop(reason)).join(", "));
   }
 }
 

@@ -13,7 +13,7 @@ export function colour(classId) {
   if (!colours.has(classId)) {
     const hue = (FIRST + classId * STEP) % 360;
     const isDark = hue > DARK_HUES[0] && hue < DARK_HUES[1];
-    colours.set(classId, rgb(hue, 1, isDark ? 0.72 : 0.6));
+    colours.set(classId, rgb(hue, 0.92, isDark ? 0.72 : 0.62));
   }
   return colours.get(classId);
 }

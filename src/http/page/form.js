@@ -71,9 +71,8 @@ class Form {
     } catch (error) {
       this.outcome.replaceChildren();
       this.#complain(error);
-    } finally {
-      this.test.disabled = false;
     }
+    this.test.disabled = false;
   }
 
   #picture({ jpeg, frame_width, frame_height, took }) {
@@ -102,9 +101,8 @@ class Form {
       announce(`${words.name(camera.camera)} ${this.camera ? "changed" : "added"}`);
       this.onSaved(camera);
     } catch (error) {
-      this.#complain(error);
-    } finally {
       this.save.disabled = false;
+      this.#complain(error);
     }
   }
 
@@ -134,7 +132,7 @@ class Form {
     for (const { field, description } of left) this.fields[field.replace(/^camera\./, "")]?.complain(sentence(description));
     left = left.filter(({ field }) => !this.fields[field.replace(/^camera\./, "")]);
     if (left.length > 0 || !error.violations?.length) say(this.alert, sentence(error.message));
-    this.#focusFirst();
+    if (this.#focusFirst()) this.save.focus();
   }
 
   #clear() {

@@ -70,7 +70,8 @@ class Page {
   }
 
   #key(event) {
-    const isTyping = event.target.closest?.("input, select, textarea, dialog");
+    // Keys in a dialog are the dialog's, also while the focus is nowhere.
+    const isTyping = event.target.closest?.("input, select, textarea") || document.querySelector("dialog[open]");
     if (isTyping || event.altKey || event.ctrlKey || event.metaKey) return;
     const actions = {
       Escape: () => (location.hash = "#/"),

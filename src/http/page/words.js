@@ -24,7 +24,7 @@ const FAILURES = {
 };
 
 const DROPS = {
-  superseded: "replaced by newer",
+  superseded: "newer first",
   too_old: "too old",
   rate_limited: "over max fps",
   engine_error: "engine failed",

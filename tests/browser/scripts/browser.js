@@ -86,6 +86,18 @@ export async function boxes(page, id, least = 0) {
   return shown.jsonValue();
 }
 
+/** The name of the file that the button "Snapshot" gives. A machine with much to do makes pictures last: patience. */
+export async function snapshot(page) {
+  for (let tries = 1; ; tries += 1) {
+    const download = page.waitForEvent("download", { timeout: PATIENCE / 2 }).catch(() => null);
+    await page.getByRole("button", { name: "Snapshot" }).click();
+    const file = await download;
+    if (file) return file.suggestedFilename();
+    assert.ok(tries < 4, await page.locator(".main > .error").textContent());
+    page.forgive(/503/);
+  }
+}
+
 /** Fails if a screen reader's user would meet a serious obstacle. */
 export async function assertAccessible(page, where) {
   await page.evaluate(axe);
