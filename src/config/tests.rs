@@ -17,11 +17,21 @@ fn an_empty_file_is_a_server_without_cameras() {
 }
 
 #[test]
-fn the_documented_settings_can_be_given() {
+fn the_documented_settings_are_the_ones_there_are() {
     let text = include_str!("../../docs/configuration.md");
     let block = text.split("```toml").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
     let config = Config::parse(block, "configuration.md").unwrap();
     config.validate().unwrap();
+    let defaults = Config::default();
+    assert_eq!(config.ingest, defaults.ingest);
+    assert_eq!(config.publisher, defaults.publisher);
+    assert_eq!(config.http, defaults.http);
+    assert_eq!(config.engine, defaults.engine);
+    assert_eq!((config.grpc.listen, config.grpc.drain), (defaults.grpc.listen, defaults.grpc.drain));
+    assert_eq!(config.grpc.limits(), defaults.grpc.limits());
+    assert_eq!((config.grpc.keep_alive, config.grpc.tls), (defaults.grpc.keep_alive, defaults.grpc.tls));
+    assert_eq!(config.shutdown_timeout, defaults.shutdown_timeout);
+    assert_eq!((config.min_score, config.max_age), (defaults.min_score, defaults.max_age));
 }
 
 #[test]
