@@ -52,13 +52,14 @@ cargo test --locked --workspace "$@"
 
 # What has arguments is after something else.
 if [ $# -eq 0 ]; then
-    say "testing what is for NVIDIA GPUs"
-    cargo test --locked --features tensorrt --lib -- engine:: app:: cli:: model::plan
+    say "testing what is built on demand: NVIDIA GPUs, traces"
+    cargo test --locked --features tensorrt,otlp --lib -- engine:: app:: cli:: model::plan otlp:: trace::
     say "who owns what of TensorRT, under valgrind"
     host=$(rustc -vV | sed -n 's/^host: //p')
     valgrind="'valgrind','--quiet','--error-exitcode=9','--leak-check=full'"
     valgrind+=",'--errors-for-leak-kinds=definite','--show-leak-kinds=definite'"
-    cargo test --locked --features tensorrt --lib --config "target.$host.runner=[$valgrind]" -- --test-threads=1 \
+    cargo test --locked --features tensorrt,otlp --lib --config "target.$host.runner=[$valgrind]" -- --test-threads=1 \
         engine::tensorrt::tests engine::tensorrt::log
-    cargo test --locked --features tensorrt --test tensorrt --test gpu_preprocess --test gpu_engine
+    cargo test --locked --features tensorrt,otlp --test tensorrt --test gpu_preprocess --test gpu_engine
+    cargo test --locked --features tensorrt,otlp --test beside traces::
 fi

@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use crate::camera::{self, CameraId, CameraSpec};
 use crate::listen::tls;
-use crate::{access, api, auth, engine, http, ingest, live, publisher, restream};
+use crate::{access, api, auth, engine, http, ingest, live, otlp, publisher, restream};
 
 /// Why the settings cannot be used. Every message names the place, the cause and the cure.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +89,8 @@ pub struct Config {
     pub live: live::Config,
     /// The cameras again, over RTSP.
     pub restream: restream::Config,
+    /// Traces.
+    pub otlp: otlp::Config,
     /// The gRPC server.
     pub grpc: api::Config,
     /// The HTTP server.
@@ -131,6 +133,7 @@ impl Default for Config {
             publisher: Default::default(),
             live: Default::default(),
             restream: Default::default(),
+            otlp: Default::default(),
             grpc: Default::default(),
             http: Default::default(),
             auth: Default::default(),
@@ -234,6 +237,9 @@ impl Config {
         }
         if let Err(problem) = self.restream.validate() {
             return Err(self.invalid(None, format!("[restream] {problem}")));
+        }
+        if let Err(problem) = self.otlp.validate() {
+            return Err(self.invalid(None, format!("[otlp] {problem}")));
         }
         if self.models.is_empty() {
             return Err(

@@ -8,7 +8,9 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use crate::trace::Trace;
 
 /// Why a frame was not published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -121,7 +123,7 @@ impl Ledger {
         books.balance.received += 1;
         books.balance.in_flight += 1;
         drop(books);
-        Ticket { ledger: Some(Arc::clone(self)) }
+        Ticket { ledger: Some(Arc::clone(self)), trace: None }
     }
 
     /// The books as they stand, consistent in themselves.
@@ -148,9 +150,20 @@ impl Ledger {
 #[must_use = "a ticket let go is booked as lost"]
 pub struct Ticket {
     ledger: Option<Arc<Ledger>>,
+    trace: Option<Arc<Trace>>,
 }
 
 impl Ticket {
+    /// From now on the frame is traced, until the ticket is closed.
+    pub fn follow(&mut self, trace: Arc<Trace>) {
+        self.trace = Some(trace);
+    }
+
+    /// The frame's trace, if it has one.
+    pub fn trace(&self) -> Option<&Arc<Trace>> {
+        self.trace.as_ref()
+    }
+
     /// Books the frame as published.
     pub fn publish(self) {
         self.publish_with(0, Duration::ZERO);
@@ -158,7 +171,7 @@ impl Ticket {
 
     /// Books the frame as published at this age, with so many objects found in it.
     pub fn publish_with(mut self, objects: usize, age: Duration) {
-        self.close(|books| {
+        self.close("published", |books| {
             books.balance.published += 1;
             books.objects += objects as u64;
             books.age += age;
@@ -168,21 +181,26 @@ impl Ticket {
 
     /// Books the frame as dropped for `reason`.
     pub fn drop_as(mut self, reason: DropReason) {
-        self.close(|books| books.balance.dropped[reason as usize] += 1);
+        self.close(reason.as_str(), |books| books.balance.dropped[reason as usize] += 1);
     }
 
-    fn close(&mut self, enter: impl FnOnce(&mut Reading)) {
+    fn close(&mut self, outcome: &'static str, enter: impl FnOnce(&mut Reading)) {
         if let Some(ledger) = self.ledger.take() {
             let mut books = ledger.lock();
             books.balance.in_flight -= 1;
             enter(&mut books);
+            drop(books);
+            if let Some(trace) = self.trace.take() {
+                trace.end(Instant::now(), outcome);
+            }
         }
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.close(|books| books.balance.dropped[DropReason::Lost as usize] += 1);
+        let lost = DropReason::Lost;
+        self.close(lost.as_str(), |books| books.balance.dropped[lost as usize] += 1);
     }
 }
 

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Stages know the leaf modules (`access`, `annotate`, `auth`, `camera`, `data_dir`, `detection`, `frame`, `history`,
-//! `json_file`, `ledger`, `letterbox`, `secret`, `telemetry`, `view`) and not each other; only `app` knows them all.
+//! `json_file`, `ledger`, `letterbox`, `secret`, `telemetry`, `trace`, `view`) and not each other; only `app` knows them all.
 //! A frame carries a
 //! [`ledger::Ticket`], so that at every moment and for every camera
 //! `received = published + dropped by reason + in flight`.
@@ -34,10 +34,12 @@ pub mod letterbox;
 pub mod listen;
 pub mod live;
 pub mod model;
+pub mod otlp;
 pub mod picture_file;
 pub mod publisher;
 pub mod restream;
 pub mod scheduler;
 pub mod secret;
 pub mod telemetry;
+pub mod trace;
 pub mod view;

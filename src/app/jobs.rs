@@ -14,6 +14,7 @@ use crate::ledger::{DropReason, Ticket};
 use crate::live::{Live, Offer};
 use crate::publisher::Hub;
 use crate::scheduler::{Crew, Scheduled, Scheduler, Taken};
+use crate::trace::{Stage, Trace};
 
 use super::budget::{Budget, SIGN_OF_LIFE, Verdict};
 
@@ -88,10 +89,15 @@ impl Job {
         !matches!(self, Self::Picture(_, _, reply) if reply.to.is_closed())
     }
 
-    /// A lane has it now.
-    fn taken(&mut self) {
-        if let Self::Picture(_, _, reply) = self {
-            reply.slot = None;
+    /// A lane of `model` has it now.
+    fn taken(&mut self, model: &Arc<str>, batch: usize) {
+        match self {
+            Self::Picture(_, _, reply) => reply.slot = None,
+            Self::Frame(frame, ..) => {
+                if let Some(trace) = frame.ticket.trace() {
+                    trace.taken(Instant::now(), model, batch);
+                }
+            }
         }
     }
 
@@ -129,6 +135,7 @@ type ScheduledJob = Scheduled<Job, Option<Outcome>>;
 pub struct Look {
     picture: Arc<Picture>,
     interest: Arc<Interest>,
+    trace: Option<Arc<Trace>>,
 }
 
 impl lane::Job for Look {
@@ -138,6 +145,13 @@ impl lane::Job for Look {
 
     fn wants(&self, label: &str, score: f32) -> bool {
         self.interest.covers(label, score)
+    }
+
+    fn ran(&self, times: &lane::Times) {
+        if let Some(trace) = &self.trace {
+            trace.span(Stage::Preprocess, times.begun, times.letterboxed);
+            trace.span(Stage::Infer, times.letterboxed, times.inferred);
+        }
     }
 }
 
@@ -170,7 +184,8 @@ impl post::Work for LaneWork {
                     continue;
                 }
             };
-            batch.iter_mut().for_each(|scheduled| scheduled.item.taken());
+            let size = batch.len();
+            batch.iter_mut().for_each(|scheduled| scheduled.item.taken(&self.model, size));
             batch.retain(|scheduled| scheduled.item.is_awaited());
             if !batch.is_empty() {
                 return Some(batch);
@@ -179,11 +194,11 @@ impl post::Work for LaneWork {
     }
 
     fn job(&self, scheduled: &ScheduledJob) -> Look {
-        let (picture, interest) = match &scheduled.item {
-            Job::Frame(frame, interest, _) => (&frame.picture, interest),
-            Job::Picture(picture, interest, _) => (picture, interest),
+        let (picture, interest, trace) = match &scheduled.item {
+            Job::Frame(frame, interest, _) => (&frame.picture, interest, frame.ticket.trace().cloned()),
+            Job::Picture(picture, interest, _) => (picture, interest, None),
         };
-        Look { picture: Arc::clone(picture), interest: Arc::clone(interest) }
+        Look { picture: Arc::clone(picture), interest: Arc::clone(interest), trace }
     }
 
     fn done(&self, scheduled: ScheduledJob, result: PictureResult) {
@@ -239,7 +254,11 @@ impl LaneWork {
             Verdict::SignOfLife { first: true } => warn_too_slow(&found, &budget),
             Verdict::SignOfLife { first: false } | Verdict::Publish => {}
         }
+        let begun = Instant::now();
         let found = self.hub.publish(found);
+        if let Some(trace) = ticket.trace() {
+            trace.span(Stage::Publish, begun, Instant::now());
+        }
         let age = found.capture.monotonic.elapsed();
         ticket.publish_with(found.detections.len(), age);
         if let Some(picture) = picture {

@@ -48,6 +48,7 @@ pub mod probe;
 mod recorder;
 mod restreaming;
 pub mod router;
+pub mod tracer;
 mod trial;
 pub mod verify;
 
@@ -59,6 +60,7 @@ use models::Loader;
 use opener::Opener;
 use pipeline::Pipeline;
 use router::{Defaults, Router};
+use tracer::Tracer;
 
 /// A model, and the engine it is loaded in.
 pub struct LoadedModel {
@@ -75,6 +77,7 @@ pub struct App {
     hub: Hub,
     live: Live,
     restream: Option<Restream>,
+    tracer: Tracer,
     guard: Guard,
     health: api::Health,
     registry: Registry,
@@ -126,7 +129,9 @@ impl App {
             min_score: config.min_score,
             max_age: config.max_age,
         };
-        let router = Arc::new(Router::new(pipelines, defaults, hub.clone()));
+        let tracer = Tracer::start(&config.otlp, &registry)?;
+        let router = Router::new(pipelines, defaults, hub.clone()).traced_by(tracer.clone());
+        let router = Arc::new(router);
         capacity::register(&registry, &router)?;
         let (fleet, stored) = make_fleet(&config, &policy, &router, &registry).await?;
         let catalog = Catalog::new(Parts {
@@ -183,6 +188,7 @@ impl App {
             hub,
             live,
             restream,
+            tracer,
             guard,
             health,
             registry,
@@ -239,6 +245,8 @@ impl App {
             drained &= timeout_at(deadline, crew.wait()).await.is_ok();
         }
         self.stop_listening.cancel();
+        // A collector that is slow is no reason to say that frames were abandoned.
+        let _ = timeout_at(deadline.min(Instant::now() + tracer::PATIENCE), self.tracer.finish()).await;
         self.hub.close();
         self.live.close();
         if let Some(restream) = self.restream {

@@ -14,11 +14,13 @@ use crate::ingest::{self, Fleet};
 use crate::ledger::DropReason;
 use crate::publisher::Hub;
 use crate::scheduler::queue::Terms;
+use crate::trace::Trace;
 
 use super::budget::{Budget, Pulse};
 use super::jobs::{Interest, Job, JobKey, JobScheduler};
 use super::load::{Flow, Meter};
 use super::pipeline::{Pipeline, Relief};
+use super::tracer::Tracer;
 
 /// Where the frames of one camera go, and on what terms.
 struct Route {
@@ -55,6 +57,7 @@ pub struct Router {
     defaults: Defaults,
     table: RwLock<Table>,
     hub: Hub,
+    tracer: Tracer,
 }
 
 /// One lock for both, so that no camera finds its way to a model that is just being taken away.
@@ -77,7 +80,12 @@ impl Router {
     pub fn new(pipelines: Vec<Pipeline>, defaults: Defaults, hub: Hub) -> Self {
         let pipelines = pipelines.into_iter().map(|p| (p.name().to_string(), Arc::new(p))).collect();
         let table = Table { pipelines, routes: HashMap::new(), closed: false };
-        Self { defaults, table: RwLock::new(table), hub }
+        Self { defaults, table: RwLock::new(table), hub, tracer: Tracer::default() }
+    }
+
+    /// Traces the frames that `tracer` samples.
+    pub fn traced_by(self, tracer: Tracer) -> Self {
+        Self { tracer, ..self }
     }
 
     /// The pipeline of a model, or of the default one.
@@ -339,6 +347,9 @@ impl ingest::Sink for Router {
             expires: Some(route.budget.expires(captured)),
             overdue: route.budget.is_overdue(now),
         };
+        if let Some(trace) = frame.ticket.trace() {
+            trace.waits(now);
+        }
         let key = JobKey::Camera(frame.camera.clone());
         let job = Job::Frame(frame, Arc::clone(&route.interest), route.budget.clone());
         match route.scheduler.offer(key, job, terms) {
@@ -346,6 +357,10 @@ impl ingest::Sink for Router {
             Ok(Some(older)) => older.abandon(DropReason::Superseded),
             Err(refused) => refused.abandon(self.why_refused()),
         }
+    }
+
+    fn trace(&self, id: &CameraId, sequence: u64, arrived: Instant) -> Option<Arc<Trace>> {
+        self.tracer.sample(id, sequence, arrived)
     }
 
     fn state_changed(&self, id: &CameraId, status: &Arc<CameraStatus>) {

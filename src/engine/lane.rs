@@ -17,6 +17,20 @@ pub trait Job: Send {
 
     /// Whether a detection of this class and score is of interest.
     fn wants(&self, label: &str, score: f32) -> bool;
+
+    /// The batch it was in has run, well or not.
+    fn ran(&self, _times: &Times) {}
+}
+
+/// When a batch was run.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// It was begun.
+    pub begun: Instant,
+    /// Its pictures were network input.
+    pub letterboxed: Instant,
+    /// The network was done.
+    pub inferred: Instant,
 }
 
 /// What a lane must know of its model.
@@ -80,8 +94,11 @@ impl Worker {
         let fits = pictures.into_iter().zip(taken).zip(targets).map(fit).collect::<Result<Vec<_>, _>>()?;
         let letterboxed = Instant::now();
         self.metrics.preprocess_seconds.observe((letterboxed - start).as_secs_f64());
-        let rows = self.lane.infer(batch.len())?;
-        self.metrics.infer_seconds.observe(letterboxed.elapsed().as_secs_f64());
+        let rows = self.lane.infer(batch.len());
+        let times = Times { begun: start, letterboxed, inferred: Instant::now() };
+        batch.iter().for_each(|job| job.ran(&times));
+        let rows = rows?;
+        self.metrics.infer_seconds.observe((times.inferred - letterboxed).as_secs_f64());
         let found = batch.iter().zip(fits).enumerate().map(|(index, (job, fit))| {
             rows.picture(index).filter_map(|row| detection(row, fit, &self.model.classes, *job)).collect()
         });

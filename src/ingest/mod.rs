@@ -13,9 +13,11 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::camera::{CameraId, CameraStatus};
 use crate::frame::Frame;
+use crate::trace::Trace;
 
 mod backoff;
 mod capture;
@@ -48,6 +50,10 @@ pub use trial::Trial;
 pub trait Sink: Send + Sync + 'static {
     /// Takes a frame, or drops it by name.
     fn offer(&self, frame: Frame);
+    /// The trace of a frame whose coded frame arrived at `arrived`, if it is one of those that are traced.
+    fn trace(&self, _id: &CameraId, _sequence: u64, _arrived: Instant) -> Option<Arc<Trace>> {
+        None
+    }
     /// A camera's state changed. Calls for one camera come in order.
     fn state_changed(&self, id: &CameraId, status: &Arc<CameraStatus>);
     /// The camera was removed, disabled or changed: frames of it that wait are to be dropped as

@@ -12,6 +12,7 @@ use prometheus::Histogram;
 use crate::camera::{CameraId, CameraOrigin, CameraSpec, CameraState, CameraStatus, CameraView, FailureKind};
 use crate::frame::{CaptureTime, Frame};
 use crate::ledger::{DropReason, Ledger};
+use crate::trace::Stage;
 
 use super::Sink;
 use super::capture::CaptureClock;
@@ -244,7 +245,11 @@ impl Receiver for Watched {
         // Held while the sink takes the frame, so that after `change` and `retire` none can follow.
         let mut gate = self.gate();
         gate.sequence += 1;
-        let ticket = self.ledger.receive();
+        let mut ticket = self.ledger.receive();
+        if let Some(trace) = self.sink.trace(&self.id, gate.sequence, frame.arrived) {
+            trace.span(Stage::Decode, frame.decode_began, frame.decoded);
+            ticket.follow(trace);
+        }
         if let Some(reason) = gate.refuse(connection, frame.arrived) {
             return ticket.drop_as(reason);
         }

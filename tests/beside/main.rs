@@ -20,6 +20,8 @@ mod lately;
 mod restream;
 #[path = "../support/rtsp_camera/mod.rs"]
 mod rtsp_camera;
+#[cfg(feature = "otlp")]
+mod traces;
 mod trying;
 
 const PATIENCE: Duration = Duration::from_secs(20);
