@@ -232,6 +232,7 @@ fn decoded(arrived: Instant) -> Decoded {
         decode_began: arrived,
         decoded: arrived,
         reported: None,
+        damaged: false,
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Decoded {
     pub decoded: Instant,
     /// When it was captured, by the camera's own clock, if the camera tells.
     pub reported: Option<SystemTime>,
+    /// The decoder lacked some of what it is made of, as before a stream's first keyframe and after a lost packet.
+    pub damaged: bool,
 }
 
 /// What a connection needs to know of the settings.

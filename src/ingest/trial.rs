@@ -2,10 +2,10 @@
 //!
 //! Nothing of it enters anybody's books, states or metrics.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use crate::camera::{CameraError, CameraSpec};
@@ -19,6 +19,10 @@ use super::verdict;
 
 /// Trials at a time; more are refused. Each may hold a connection and a decoder.
 const MAX_TRIALS: usize = 4;
+
+/// From a stream's first picture to its first whole one: cameras send a keyframe every few seconds, and what a decoder
+/// makes before it is grey.
+const KEYFRAME_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How a trial went.
 #[derive(Debug)]
@@ -103,7 +107,7 @@ async fn attempt(
     }
 }
 
-/// Waits for the first picture of a connection.
+/// Waits for the first whole picture of a connection, or for a damaged one if none comes.
 async fn picture(config: &Config, link: &Link, first: &First) -> Result<Picture, Failure> {
     let started = Instant::now();
     loop {
@@ -113,51 +117,110 @@ async fn picture(config: &Config, link: &Link, first: &First) -> Result<Picture,
             return Ok(picture);
         }
         if let Some(outcome) = progress.outcome {
-            return Err(outcome.err().unwrap_or_else(verdict::empty));
+            let failure = || outcome.err().unwrap_or_else(verdict::empty);
+            return first.take_damaged().ok_or_else(failure);
         }
-        let deadline = verdict::deadline(config, started, &progress);
+        let deadline = match first.damaged_since() {
+            Some(since) => since + KEYFRAME_PATIENCE,
+            None => verdict::deadline(config, started, &progress),
+        };
         if Instant::now() >= deadline {
-            return Err(verdict::overdue(config, &progress));
+            return first.take_damaged().ok_or_else(|| verdict::overdue(config, &progress));
         }
         tokio::select! {
             () = link.news() => {}
+            () = first.came.notified() => {}
             () = sleep_until(deadline) => {}
         }
     }
 }
 
-/// Keeps the first picture, and lets go of all others.
+/// Keeps the first whole picture and the first damaged one, and lets go of all others.
 #[derive(Debug, Default)]
-struct First(Mutex<Kept>);
+struct First {
+    kept: Mutex<Kept>,
+    /// Told of each that is kept.
+    came: Notify,
+}
 
 #[derive(Debug, Default)]
-enum Kept {
-    #[default]
-    Nothing,
-    Picture(Picture),
-    Taken,
+struct Kept {
+    whole: Option<Picture>,
+    damaged: Option<(Instant, Picture)>,
 }
 
 impl First {
     fn take(&self) -> Option<Picture> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match std::mem::replace(&mut *kept, Kept::Taken) {
-            Kept::Picture(picture) => Some(picture),
-            before => {
-                *kept = before;
-                None
-            }
-        }
+        self.kept().whole.take()
+    }
+
+    fn take_damaged(&self) -> Option<Picture> {
+        self.kept().damaged.take().map(|(_, picture)| picture)
+    }
+
+    fn damaged_since(&self) -> Option<Instant> {
+        self.kept().damaged.as_ref().map(|(since, _)| *since)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Receiver for First {
     fn enter(&self, _connection: u64, decoded: Decoded) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if matches!(*kept, Kept::Nothing) {
-            *kept = Kept::Picture(decoded.picture);
+        let mut kept = self.kept();
+        match (decoded.damaged, &mut *kept) {
+            (false, Kept { whole: whole @ None, .. }) => *whole = Some(decoded.picture),
+            (true, Kept { damaged: damaged @ None, .. }) => {
+                *damaged = Some((Instant::now(), decoded.picture))
+            }
+            _ => return,
         }
+        drop(kept);
+        self.came.notify_one();
     }
 
     fn count_skipped(&self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoded(side: u32, damaged: bool) -> Decoded {
+        let now = std::time::Instant::now();
+        let picture = Picture::rgb(side, 1, vec![0; side as usize * 3]).unwrap();
+        Decoded { picture, arrived: now, decode_began: now, decoded: now, reported: None, damaged }
+    }
+
+    async fn shown(pictures: &[(u32, bool)], end: bool) -> u32 {
+        let first = Arc::new(First::default());
+        let link = Link::new(Arc::clone(&first) as _, 0);
+        pictures.iter().for_each(|&(side, damaged)| link.deliver(decoded(side, damaged)));
+        if end {
+            link.end(Ok(()));
+        }
+        picture(&Config::default(), &link, &first).await.unwrap().width
+    }
+
+    #[tokio::test]
+    async fn the_first_whole_picture_is_shown_or_a_damaged_one_if_there_is_no_other() {
+        assert_eq!(shown(&[(1, false), (2, false)], false).await, 1);
+        assert_eq!(shown(&[(1, true), (2, true), (3, false)], false).await, 3);
+        assert_eq!(shown(&[(1, true), (2, true)], true).await, 1);
+    }
+
+    #[tokio::test]
+    async fn a_whole_picture_ends_the_wait() {
+        let first = Arc::new(First::default());
+        let link = Link::new(Arc::clone(&first) as _, 0);
+        link.deliver(decoded(1, true));
+        let config = Config::default();
+        let (shown, ()) = tokio::join!(picture(&config, &link, &first), async {
+            tokio::task::yield_now().await;
+            link.deliver(decoded(2, false));
+        });
+        assert_eq!(shown.unwrap().width, 2);
+    }
 }

@@ -92,12 +92,14 @@ impl Run {
         let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
         let decoded = Instant::now();
         let pts = sample.buffer().and_then(|buffer| buffer.pts());
+        let damaged =
+            sample.buffer().is_some_and(|buffer| buffer.flags().contains(gst::BufferFlags::CORRUPTED));
         let arrival = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).take(pts);
         match picture::from_sample(&sample) {
             Ok(picture) => {
                 let at_once = Arrival { arrived: decoded, decode_began: decoded, reported: None };
                 let Arrival { arrived, decode_began, reported } = arrival.unwrap_or(at_once);
-                self.link.deliver(Decoded { picture, arrived, decode_began, decoded, reported });
+                self.link.deliver(Decoded { picture, arrived, decode_began, decoded, reported, damaged });
                 Ok(gst::FlowSuccess::Ok)
             }
             Err(problem) => {
