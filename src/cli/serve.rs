@@ -190,8 +190,10 @@ async fn serve(args: Args, config: Config, models: Vec<crate::app::LoadedModel>)
 fn reload_tokens(app: &App, args: &Args) {
     match args.config() {
         Ok(config) => {
-            tracing::info!(tokens = config.auth.tokens.len(), "the tokens were read again");
+            let tokens = config.auth.tokens.len();
             app.replace_tokens(config.auth);
+            // Said when it holds: whoever waits for the line relies on it.
+            tracing::info!(tokens, "the tokens were read again");
         }
         Err(error) => {
             tracing::error!("the settings cannot be read again, and the tokens stay as they were: {error:#}")
