@@ -102,7 +102,9 @@ async fn the_dashboards_panels_of_gpus_show_them() {
     let model = measured_model(&gpus, metrics.clone());
     let app = App::start(fake_server::config(folder.path()), vec![model]).await.unwrap();
     metrics.register_in(app.registry()).unwrap();
-    let watched = gpus.iter().map(|gpu| Gpu::new(gpu.device(), metrics.clone())).collect();
+    let watched: Vec<_> = gpus.iter().map(|gpu| Gpu::new(gpu.device(), metrics.clone())).collect();
+    // A GPU that nobody works on is not asked for its memory, and the model's lanes know these by another object.
+    let _at_work: Vec<_> = watched.iter().map(|gpu| gpu.retain().unwrap()).collect();
     let _watcher = Watcher::start(watched, metrics, Duration::from_millis(100)).unwrap();
     let url = CameraUrl::parse("test://ball?width=64&height=64&fps=30").unwrap();
     let spec = CameraSpec::new(CameraId::new("a").unwrap(), url);
