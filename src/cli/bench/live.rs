@@ -166,7 +166,7 @@ impl Args {
         for phase in phases {
             output::line(format_args!(
                 "{:3} viewers  {:5.1} published/s ({:.3}), {:4.1} pictures/s made, {:4.1}/s to each, {:6.0} KiB/s in all, \
-                 cores: engine {:.2}, ingest {:.2}, i/o {:.3}, pictures {:.3} ({:.1} ms each), viewers {:.2}",
+                 cores: engine {:.2}, ingest {:.2}, i/o {:.3}, pictures {:.3}{}, viewers {:.2}",
                 phase.viewers,
                 phase.published_per_second,
                 phase.of_first,
@@ -177,11 +177,21 @@ impl Args {
                 phase.ingest_cores,
                 phase.io_cores,
                 phase.live_cores,
-                phase.live_cores * 1e3 / phase.made_per_second,
+                phase.milliseconds_each(),
                 phase.client_cores
             ))?;
         }
         Ok(())
+    }
+}
+
+impl Phase {
+    /// What a picture took; nothing where none was made.
+    fn milliseconds_each(&self) -> String {
+        if self.made_per_second == 0.0 {
+            return String::new();
+        }
+        format!(" ({:.1} ms each)", self.live_cores * 1e3 / self.made_per_second)
     }
 }
 
