@@ -80,13 +80,13 @@ export const card = (page, id) => page.locator(`.card[data-camera="${id}"]`);
 
 /** Waits until a camera's canvas shows a picture with at least so many boxes; returns them. */
 export async function boxes(page, id, least = 0) {
-  const canvas = page.locator(`[data-camera="${id}"] canvas`);
+  // Looked up each time: a page that changes its view has another canvas for the camera.
   const shown = await page.waitForFunction(
-    ([element, count]) => {
-      const boxes = JSON.parse(element.dataset.boxes ?? "null");
+    ([selector, count]) => {
+      const boxes = JSON.parse(document.querySelector(selector)?.dataset.boxes ?? "null");
       return boxes && boxes.length >= count ? boxes : null;
     },
-    [await canvas.elementHandle(), least],
+    [`[data-camera="${id}"] canvas`, least],
   );
   return shown.jsonValue();
 }

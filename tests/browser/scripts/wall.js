@@ -87,6 +87,7 @@ await script({}, async (page, browser) => {
 
   await step("boxes lie over what the picture shows", async () => {
     await card(page, "yard").locator(".title").click();
+    await page.locator(".detail canvas").waitFor();
     await boxes(page, "yard", 3);
     const { boxes: drawn, left, jpeg } = await withAndWithoutBoxes(page);
     assert.equal(left, 0, "over a least score of 95 % there is nothing");
@@ -213,6 +214,7 @@ await script({}, async (page, browser) => {
     await boxes(page, "yard");
     assert.equal(await page.evaluate(() => document.documentElement.dataset.theme), "light", "it is kept");
     await card(page, "yard").locator(".title").click();
+    await page.locator(".detail canvas").waitFor();
     await boxes(page, "yard");
     await assertAccessible(page, "a camera, light");
   });
