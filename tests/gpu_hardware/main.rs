@@ -9,6 +9,9 @@
 #![allow(unsafe_code)]
 
 mod faults;
+#[path = "../gpu_preprocess/levels.rs"]
+#[allow(dead_code)] // the part that compares with the kernel on the host
+mod levels;
 mod network;
 mod pictures;
 mod runs;

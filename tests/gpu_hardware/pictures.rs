@@ -1,38 +1,26 @@
 //! The preprocessing's kernel on the GPU against the CPU's letterbox: the same pixels, and how fast.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Instant;
 
 use centerx::engine::Engine;
-use centerx::frame::{ColorMatrix, Colorimetry, Picture, PixelFormat};
+use centerx::frame::{Picture, PixelFormat};
 use centerx::letterbox::Preprocessor;
 
+use crate::levels::{self, Levels, colorimetries};
 use crate::network::{Echo, hardware, micros};
 
 const FORMATS: [PixelFormat; 3] = [PixelFormat::I420, PixelFormat::Nv12, PixelFormat::Rgb];
-const MATRICES: [ColorMatrix; 3] = [ColorMatrix::Bt601, ColorMatrix::Bt709, ColorMatrix::Bt2020];
-
-struct Planes(Vec<Vec<u8>>);
-
-impl centerx::frame::PlaneData for Planes {
-    fn plane(&self, index: usize) -> &[u8] {
-        &self.0[index]
-    }
-}
 
 /// A picture of slopes and noise, with padded rows.
 fn picture(format: PixelFormat, size: (u32, u32), random: &mut fastrand::Rng) -> Picture {
-    let pad = random.usize(0..40);
-    let mut strides = [0; 3];
-    let mut planes = Vec::new();
-    for (index, (bytes, rows)) in format.plane_sizes(size).into_iter().enumerate() {
-        strides[index] = bytes + pad;
-        let (slope, noise) = (random.usize(1..5), random.u8(1..60));
-        let byte = |at: usize| (at % (bytes + pad) * slope / 4) as u8 ^ random.u8(0..noise);
-        planes.push((0..(bytes + pad) * rows).map(byte).collect());
-    }
-    let colorimetry = Colorimetry { matrix: MATRICES[random.usize(0..3)], full_range: random.bool() };
-    Picture::new(format, size, strides, colorimetry, Box::new(Planes(planes))).unwrap()
+    let (pad, colorimetry) = (random.usize(0..40), random.choice(colorimetries()).unwrap());
+    let (slope, noise) = (random.usize(1..5), random.u8(1..60));
+    let random = RefCell::new(random);
+    levels::picture(format, size, pad, colorimetry, |_, x, _| {
+        (x * slope / 4) as u8 ^ random.borrow_mut().u8(0..noise)
+    })
 }
 
 fn cpu(pictures: &[Picture], input: (u32, u32)) -> Vec<u8> {
@@ -48,7 +36,7 @@ fn cpu(pictures: &[Picture], input: (u32, u32)) -> Vec<u8> {
 #[test]
 fn pictures_of_all_kinds_come_out_as_on_the_cpu() {
     let mut random = fastrand::Rng::with_seed(7);
-    let (mut counts, mut batches) = ([0u64; 4], 0);
+    let mut levels = Levels::default();
     for input in [(64, 48), (320, 256), (512, 512), (640, 384)] {
         let engine = Echo::new(input, 8).engine(|setup| setup.kernel = Some(Arc::clone(&hardware().kernel)));
         let mut lane = engine.open_lane().unwrap();
@@ -61,16 +49,12 @@ fn pictures_of_all_kinds_come_out_as_on_the_cpu() {
             let taken = lane.take(&pictures.iter().collect::<Vec<_>>());
             assert!(taken.len() == 8 && taken.iter().all(Option::is_some), "{taken:?}");
             let rows = lane.infer(8).unwrap();
-            for (&value, byte) in rows.data.iter().zip(cpu(&pictures, input)) {
-                let off = (-value as i32 - i32::from(byte)).unsigned_abs() as usize;
-                counts[off.min(3)] += 1;
-            }
-            batches += 1;
+            let letterboxed: Vec<_> = rows.data.iter().map(|&value| -value as u8).collect();
+            levels.compare(&cpu(&pictures, input), &letterboxed);
         }
     }
-    println!("{batches} batches of 8: bytes by levels off the CPU's: {counts:?}");
-    assert_eq!(counts[3], 0, "{counts:?}");
-    assert!(counts[2] * 100_000 < counts.iter().sum::<u64>(), "{counts:?}");
+    println!("pixels by levels off the CPU's: {levels}");
+    assert!(levels.share_over(2) == 0.0 && levels.share_over(1) < 1e-5, "{levels}");
 }
 
 #[test]
