@@ -11,7 +11,7 @@ use crate::camera::{CameraError, CameraId, CameraOrigin, CameraPatch, CameraSpec
 use crate::detection::{Event, EventFilter, ModelInfo, PictureDetections};
 use crate::frame::Picture;
 use crate::history::CameraHistory;
-use crate::view::{LiveStream, View, ViewError};
+use crate::view::{LiveStream, Side, View, ViewError};
 
 /// Events for one subscriber, ending when the server shuts down. Dropping it ends the subscription.
 pub type EventStream = Pin<Box<dyn Stream<Item = Event> + Send>>;
@@ -35,13 +35,13 @@ pub struct FirstPicture {
     pub width: u32,
     /// Frame height in pixels.
     pub height: u32,
-    /// The picture, its longer side [`FirstPicture::MAX_SIDE`] pixels at most.
+    /// The picture, its longer side that of [`FirstPicture::SIDE`] at most.
     pub jpeg: Vec<u8>,
 }
 
 impl FirstPicture {
-    /// The longer side of the JPEG at most, in pixels.
-    pub const MAX_SIDE: u32 = 640;
+    /// The longer side of the JPEG at most.
+    pub const SIDE: Side = Side::DEFAULT;
 }
 
 /// What to look for in a client's pictures.

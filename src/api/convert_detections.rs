@@ -18,7 +18,8 @@ use crate::detection::{
 use crate::frame::CaptureQuality;
 
 const MAX_CLASSES: usize = 1000;
-const MAX_CAMERAS: usize = 10_000;
+/// Cameras that one request may name.
+pub(super) const MAX_CAMERAS: usize = 10_000;
 
 /// What a subscriber wants. Every field that is wrong is named.
 pub(super) fn event_filter(request: v1::SubscribeRequest) -> Result<EventFilter, Status> {

@@ -4,21 +4,19 @@ use std::collections::HashSet;
 
 use tonic::Status;
 
-use super::convert_detections::frame_detections;
+use super::convert_detections::{MAX_CAMERAS, frame_detections};
 use super::status::{Violations, invalid};
 use super::v1;
 use crate::camera::CameraId;
 use crate::view::{LivePicture, Side, View, check_max_fps};
-
-const MAX_VIEWS: usize = 10_000;
 
 /// What a viewer wants to see. Every field that is wrong is named.
 pub(super) fn views(request: &v1::WatchRequest) -> Result<Vec<View>, Status> {
     if request.views.is_empty() {
         return Err(invalid("views", "is empty: name the cameras to look at"));
     }
-    if request.views.len() > MAX_VIEWS {
-        return Err(invalid("views", format!("are more than {MAX_VIEWS}")));
+    if request.views.len() > MAX_CAMERAS {
+        return Err(invalid("views", format!("are more than {MAX_CAMERAS}")));
     }
     let (mut bad, mut seen) = (Violations::default(), HashSet::new());
     let views = request.views.iter().enumerate();

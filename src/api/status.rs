@@ -91,7 +91,7 @@ pub(super) fn of_camera(field: &str, error: CameraError) -> Status {
         CameraError::Invalid(wrong) => invalid(&format!("camera.{}", wrong.field), wrong.problem),
         CameraError::NoCapacity { .. } => refused(Code::ResourceExhausted, field, &error),
         CameraError::TooMany(_) | CameraError::TooManyTests(_) => plain(Code::ResourceExhausted, &error),
-        CameraError::Store(_) => plain(Code::Internal, &error),
+        CameraError::Store(_) | CameraError::TestCrashed => plain(Code::Internal, &error),
     }
 }
 

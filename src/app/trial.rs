@@ -4,7 +4,7 @@ use crate::api::backend::{CameraTest, FirstPicture};
 use crate::camera::FailureKind;
 use crate::frame::Picture;
 use crate::ingest::Trial;
-use crate::letterbox::{Letterbox, Preprocessor};
+use crate::live::Encoder;
 
 /// Good enough to judge where a camera looks.
 const QUALITY: u8 = 80;
@@ -29,23 +29,9 @@ async fn shown(picture: Picture) -> Result<FirstPicture, (FailureKind, String)> 
 }
 
 fn jpeg(picture: &Picture) -> Result<Vec<u8>, String> {
-    let size = fit((picture.width, picture.height), FirstPicture::MAX_SIDE);
-    let mut rgb = vec![0; size.0 as usize * size.1 as usize * 3];
-    Preprocessor::default().letterbox(picture, size, &mut rgb).map_err(|error| error.to_string())?;
-    let mut jpeg = Vec::new();
-    image::codecs::jpeg::JpegEncoder::new_with_quality(&mut jpeg, QUALITY)
-        .encode(&rgb, size.0, size.1, image::ExtendedColorType::Rgb8)
-        .map_err(|error| error.to_string())?;
-    Ok(jpeg)
-}
-
-/// The size of a picture whose longer side is `max` at most, and that is not made larger.
-fn fit(size: (u32, u32), max: u32) -> (u32, u32) {
-    if size.0.max(size.1) <= max {
-        return size;
-    }
-    let fit = Letterbox::fit(size, (max, max));
-    (fit.width, fit.height)
+    let mut encoder = Encoder::new(QUALITY).map_err(|error| error.to_string())?;
+    let made = encoder.picture(picture, FirstPicture::SIDE, None);
+    made.map(|jpeg| jpeg.bytes.into()).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -60,7 +46,7 @@ mod tests {
             ((1080, 1920), (360, 640)),
             ((9000, 2), (640, 1)),
         ] {
-            assert_eq!(fit(size, 640), expected);
+            assert_eq!(FirstPicture::SIDE.fit(size), expected);
             let picture = Picture::rgb(size.0, size.1, vec![90; (size.0 * size.1 * 3) as usize]).unwrap();
             let shown = crate::picture_file::decode(&jpeg(&picture).unwrap()).unwrap();
             assert_eq!((shown.width, shown.height), expected);

@@ -355,6 +355,9 @@ pub enum CameraError {
         /// Frames a second the other cameras ask for.
         load: f64,
     },
+    /// A test of an address panicked.
+    #[error("the test crashed, which is a fault of this server; please report it with the server's log")]
+    TestCrashed,
     /// The store could not be written; nothing was changed.
     #[error("the camera store cannot be written, so nothing was changed: {0}")]
     Store(String),

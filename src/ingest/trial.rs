@@ -62,9 +62,7 @@ impl Trials {
             connector.closed().await;
             drop(permit);
         });
-        outcome
-            .await
-            .map_err(|_| CameraError::Store("the test panicked; please report it with the log".into()))
+        outcome.await.map_err(|_| CameraError::TestCrashed)
     }
 }
 

@@ -5,32 +5,48 @@ use turbojpeg::{Compressor, Image, PixelFormat, Subsamp};
 
 use super::Offer;
 use crate::annotate;
+use crate::detection::Detection;
+use crate::frame::Picture;
 use crate::letterbox::{PreprocessError, Preprocessor};
 use crate::view::Side;
 
 /// A picture could not be made.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum EncodeError {
+pub enum EncodeError {
+    /// Its pixels are refused.
     #[error("it cannot be scaled: {0}")]
     Scale(#[from] PreprocessError),
+    /// OpenCV refuses.
     #[error("boxes cannot be drawn on it: {0}")]
     Draw(#[from] opencv::Error),
+    /// libjpeg-turbo refuses.
     #[error("it cannot be encoded: {0}")]
     Jpeg(#[from] turbojpeg::Error),
+    /// A fault of ours.
     #[error("the encoder panicked, which is a fault in centerx; please report it")]
     Panicked,
 }
 
 /// A JPEG and its size in pixels.
 #[derive(Debug)]
-pub(super) struct Jpeg {
-    pub(super) bytes: Bytes,
-    pub(super) width: u32,
-    pub(super) height: u32,
+#[expect(missing_docs)]
+pub struct Jpeg {
+    pub bytes: Bytes,
+    pub width: u32,
+    pub height: u32,
+}
+
+/// What is drawn on a picture.
+#[derive(Clone, Copy)]
+pub struct Marks<'a> {
+    /// In pixels of the frame.
+    pub detections: &'a [Detection],
+    /// Pairs of landmarks, by index, between which a line is drawn.
+    pub skeleton: &'a [[u32; 2]],
 }
 
 /// Makes pictures, one at a time. Holds weights and memory between them.
-pub(super) struct Encoder {
+pub struct Encoder {
     preprocessor: Preprocessor,
     compressor: Compressor,
     rgb: Vec<u8>,
@@ -41,7 +57,7 @@ impl Encoder {
     ///
     /// # Errors
     /// No memory for it.
-    pub(super) fn new(quality: u8) -> turbojpeg::Result<Self> {
+    pub fn new(quality: u8) -> turbojpeg::Result<Self> {
         let mut compressor = Compressor::new()?;
         compressor.set_quality(i32::from(quality))?;
         // Video has no more colour than that.
@@ -49,19 +65,32 @@ impl Encoder {
         Ok(Self { preprocessor: Preprocessor::default(), compressor, rgb: Vec::new() })
     }
 
-    /// Makes the picture of a frame.
+    /// Makes the picture of a frame that was offered.
+    ///
+    /// # Errors
+    /// As [`Encoder::picture`].
+    pub(super) fn encode(&mut self, offer: &Offer, side: Side, boxes: bool) -> Result<Jpeg, EncodeError> {
+        let marks = Marks { detections: &offer.found.detections, skeleton: &offer.skeleton };
+        self.picture(&offer.picture, side, boxes.then_some(marks))
+    }
+
+    /// Scales a picture, draws on it if something is to be drawn, and encodes it.
     ///
     /// # Errors
     /// A frame that is no picture.
-    pub(super) fn encode(&mut self, offer: &Offer, side: Side, boxes: bool) -> Result<Jpeg, EncodeError> {
-        let picture = &offer.picture;
+    pub fn picture(
+        &mut self,
+        picture: &Picture,
+        side: Side,
+        marks: Option<Marks<'_>>,
+    ) -> Result<Jpeg, EncodeError> {
         let (width, height) = side.fit((picture.width, picture.height));
         self.rgb.resize(width as usize * height as usize * 3, 0);
         let fit = self.preprocessor.scale(picture, (width, height), &mut self.rgb)?;
-        if boxes {
-            let mut found = offer.found.detections.clone();
+        if let Some(Marks { detections, skeleton }) = marks {
+            let mut found = detections.to_vec();
             found.iter_mut().for_each(|found| annotate::place(found, fit));
-            annotate::draw(&mut self.rgb, (width, height), &found, &offer.skeleton)?;
+            annotate::draw(&mut self.rgb, (width, height), &found, skeleton)?;
         }
         let image = Image {
             pixels: self.rgb.as_slice(),
@@ -80,8 +109,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::detection::{BoundingBox, Detection};
-    use crate::frame::{ColorMatrix, Colorimetry, Picture, PixelFormat as Pixels, PlaneData};
+    use crate::detection::BoundingBox;
+    use crate::frame::{ColorMatrix, Colorimetry, PixelFormat as Pixels, PlaneData};
     use crate::live::tests::published;
 
     fn encoder() -> Encoder {

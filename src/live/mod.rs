@@ -29,6 +29,7 @@ use crate::view::{LiveStream, View, ViewError};
 
 use board::Board;
 pub use config::Config;
+pub use encode::{EncodeError, Encoder, Jpeg, Marks};
 pub use metrics::Metrics;
 use viewer::Viewer;
 

@@ -96,12 +96,13 @@ impl Bound {
         let server = rtsp::RTSPServer::new();
         server.set_address(&listen.ip().to_string());
         server.set_service(&listen.port().to_string());
-        let listener = server.create_source(gio_none()).map_err(|error| ListenError::Address {
-            what: "RTSP",
-            address: listen,
-            cause: io::Error::other(error.to_string()),
-            cure: "free it, or set another address: [restream] listen",
-        })?;
+        let listener =
+            server.create_source(rtsp::gio::Cancellable::NONE).map_err(|error| ListenError::Address {
+                what: "RTSP",
+                address: listen,
+                cause: io::Error::other(error.to_string()),
+                cure: "free it, or set another address: [restream] listen",
+            })?;
         let port = u16::try_from(server.bound_port()).unwrap_or(listen.port());
         let address = SocketAddr::new(listen.ip(), port);
         Ok(Self { config: config.clone(), metrics, server, listener, address })
@@ -281,8 +282,4 @@ fn clean_up(server: &rtsp::RTSPServer, context: &glib::MainContext) {
         }
     });
     source.attach(Some(context));
-}
-
-fn gio_none() -> Option<&'static rtsp::gio::Cancellable> {
-    None
 }
