@@ -45,7 +45,8 @@ fn add_rtsp(
     let microseconds = u64::try_from(options.connect_timeout.as_micros()).unwrap_or(u64::MAX);
     source.set_property_from_str("protocols", protocols);
     source.set_property("latency", u32::try_from(latency).unwrap_or(u32::MAX));
-    source.set_property("tcp-timeout", microseconds);
+    // The watch gives up after `connect_timeout`, with words of its own: were both as long, either might be first.
+    source.set_property("tcp-timeout", microseconds.saturating_mul(2));
     source.set_property("timeout", microseconds);
     // GStreamer before 1.22 does not know it; frames are dated by their arrival then.
     if source.find_property("add-reference-timestamp-meta").is_some() {
