@@ -29,7 +29,7 @@ const FEWEST_HEAPS: usize = 2;
 /// Begins the program anew, as the same process, with what its environment lacks; `serves` if it is to run for long.
 /// To be called before anything is begun. What the user has chosen stays; where nothing can be begun anew the program
 /// goes on as it is.
-pub(super) fn settle(serves: bool) {
+pub fn settle(serves: bool) {
     let mut ours = Vec::new();
     if env::var_os(NO_REPORTS).is_none() {
         ours.push((NO_REPORTS, "1".to_owned()));

@@ -8,6 +8,6 @@ use std::io::{self, Write as _};
 /// # Errors
 /// As writing has them. `println!` would panic when whoever reads the output, such as `head`, has seen enough;
 /// [`run`](super::run) ends quietly at this error.
-pub(super) fn line(text: impl Display) -> io::Result<()> {
+pub fn line(text: impl Display) -> io::Result<()> {
     writeln!(io::stdout().lock(), "{text}")
 }

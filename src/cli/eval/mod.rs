@@ -12,7 +12,7 @@ use crate::eval::report::{Outcome, Report, Run};
 use super::{UsageError, output};
 
 mod labels;
-pub(super) mod lanes;
+pub mod lanes;
 pub(super) mod source;
 pub(super) mod table;
 pub(super) mod teacher;
