@@ -1,0 +1,13 @@
+//! Trains the CenterNets that centerx serves, from labels, from teachers, or from both.
+//!
+//! The way of a picture:
+//!
+//! ```text
+//! data (pictures, labels) -> view (crop, scale, flip) -> teacher maps (cached) -> batch -> network -> losses -> optimiser
+//! ```
+//!
+//! `maps` and `view` are leaf modules. `data`, `teacher`, `nn`, `loss`, `optim` and `export` know those and not each
+//! other, `export` excepted, which writes `nn`; only `run` knows them all, and `cli` knows `run`.
+
+pub mod maps;
+pub mod view;
