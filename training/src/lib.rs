@@ -10,4 +10,5 @@
 //! other, `export` excepted, which writes `nn`; only `run` knows them all, and `cli` knows `run`.
 
 pub mod maps;
+pub mod nn;
 pub mod view;
