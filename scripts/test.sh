@@ -14,8 +14,9 @@ bash "$root/scripts/tensorrt-headers.sh"
 bash "$root/scripts/tensorrt-rtx.sh"
 bash "$root/scripts/nvrtc.sh"
 
-# The foreign programs of the tests: Python's gRPC, COCO's own metric, ONNX's own checker, Grafana's own schema.
-requirements=("$root"/{docs/clients/python,tests/support/python,docker/grafana/source}/requirements.txt)
+# The foreign programs of the tests: Python's gRPC, COCO's own metric, ONNX's own checker, Grafana's own schema,
+# OpenCV's reader of Caffe models.
+requirements=("$root"/{docs/clients/python,tests/support/python,docker/grafana/source,training/tests/python}/requirements.txt)
 if ! cat "${requirements[@]}" | cmp -s - "$cache/venv/requirements.txt"; then
     say "making a Python environment for the foreign clients"
     rm -rf "$cache/venv"
@@ -53,13 +54,14 @@ cargo test --locked --workspace "$@"
 # What has arguments is after something else.
 if [ $# -eq 0 ]; then
     say "testing what is built on demand: NVIDIA GPUs, traces"
-    cargo test --locked --features tensorrt,otlp --lib -- engine:: app:: cli:: model::plan otlp:: trace::
+    # The whole workspace here, too: without its other member dependencies have other features, and are all built anew.
+    cargo test --locked --workspace --features tensorrt,otlp --lib -- engine:: app:: cli:: model::plan otlp:: trace::
     say "who owns what of TensorRT, under valgrind"
     host=$(rustc -vV | sed -n 's/^host: //p')
     valgrind="'valgrind','--quiet','--error-exitcode=9','--leak-check=full'"
     valgrind+=",'--errors-for-leak-kinds=definite','--show-leak-kinds=definite'"
-    cargo test --locked --features tensorrt,otlp --lib --config "target.$host.runner=[$valgrind]" -- --test-threads=1 \
+    cargo test --locked --workspace --features tensorrt,otlp --lib --config "target.$host.runner=[$valgrind]" -- --test-threads=1 \
         engine::tensorrt::tests engine::tensorrt::log
-    cargo test --locked --features tensorrt,otlp --test tensorrt --test gpu_preprocess --test gpu_engine
-    cargo test --locked --features tensorrt,otlp --test beside traces::
+    cargo test --locked --workspace --features tensorrt,otlp --test tensorrt --test gpu_preprocess --test gpu_engine
+    cargo test --locked --workspace --features tensorrt,otlp --test beside traces::
 fi
