@@ -9,6 +9,7 @@
 //! `maps` and `view` are leaf modules. `data`, `teacher`, `nn`, `loss`, `optim` and `export` know those and not each
 //! other, `export` excepted, which writes `nn`; only `run` knows them all, and `cli` knows `run`.
 
+pub mod data;
 pub mod export;
 pub mod maps;
 pub mod nn;
