@@ -13,4 +13,5 @@ pub mod data;
 pub mod export;
 pub mod maps;
 pub mod nn;
+pub mod teacher;
 pub mod view;
