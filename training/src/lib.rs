@@ -11,6 +11,7 @@
 
 pub mod data;
 pub mod export;
+pub mod loss;
 pub mod maps;
 pub mod nn;
 pub mod teacher;
