@@ -14,5 +14,6 @@ pub mod export;
 pub mod loss;
 pub mod maps;
 pub mod nn;
+pub mod optim;
 pub mod teacher;
 pub mod view;
