@@ -9,11 +9,13 @@
 //! `maps` and `view` are leaf modules. `data`, `teacher`, `nn`, `loss`, `optim` and `export` know those and not each
 //! other, `export` excepted, which writes `nn`; only `run` knows them all, and `cli` knows `run`.
 
+pub mod cli;
 pub mod data;
 pub mod export;
 pub mod loss;
 pub mod maps;
 pub mod nn;
 pub mod optim;
+pub mod run;
 pub mod teacher;
 pub mod view;

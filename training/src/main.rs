@@ -1,3 +1,9 @@
-//! The command line.
+//! The `centerx-train` command: arguments in, exit code out.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    centerx_train::cli::run(centerx_train::cli::Cli::parse())
+}
