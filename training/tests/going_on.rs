@@ -97,6 +97,33 @@ fn a_run_that_was_killed_goes_on_to_the_same_losses() {
 }
 
 #[test]
+fn what_keeps_a_run_from_beginning_costs_nothing() {
+    let folder = pictures();
+    let recipe = recipe(folder.path(), "run", 1);
+    done(trainer(&["train", &recipe]));
+    let whole = losses(&folder.path().join("run"));
+    let good = std::fs::read_to_string(&recipe).unwrap();
+    let refused = |change: &str, arguments: &[&str], part: &str| {
+        std::fs::write(&recipe, change).unwrap();
+        let output = trainer(&[&["train", recipe.as_str()], arguments].concat()).output().unwrap();
+        let said = text(&output.stderr);
+        assert!(output.status.code() == Some(2) && said.contains(part), "{said}");
+    };
+    refused(&good.replace("[\"pictures\"]", "[\"nowhere\"]"), &["--force"], "nowhere");
+    let swapped = good.replace("\"disc\", \"bar\"", "\"bar\", \"disc\"");
+    refused(&swapped, &["--resume"], "is of the classes disc, bar, the recipe has bar, disc");
+    assert_eq!(losses(&folder.path().join("run")), whole);
+    assert!(folder.path().join("run/checkpoints/last").is_dir());
+    assert!(!folder.path().join("run/candidate.onnx").exists());
+    // What a kill leaves of an unfinished checkpoint goes with the next run.
+    let unfinished = folder.path().join("run/checkpoints/.unfinished-x");
+    std::fs::create_dir(&unfinished).unwrap();
+    std::fs::write(&recipe, good.replace(&format!("steps = {STEPS}"), "steps = 14")).unwrap();
+    done(trainer(&["train", &recipe, "--resume"]));
+    assert!(!unfinished.exists());
+}
+
+#[test]
 fn runs_are_neither_overwritten_nor_made_up() {
     let folder = pictures();
     let recipe = recipe(folder.path(), "run", 1);

@@ -19,43 +19,64 @@ const LOG: &str = "log.csv";
 const PLOT: &str = "losses.svg";
 const CANDIDATE: &str = "candidate.onnx";
 
+/// What the names of checkpoints begin with until they are whole.
+pub const UNFINISHED: &str = ".unfinished-";
+
 impl Folder {
     /// The run's folder as it is.
     pub fn of(path: &Path) -> Self {
         Self(path.to_owned())
     }
 
-    /// Makes the folder ready for a run that begins so.
+    /// The folder of a run that is to begin so. Nothing in it is changed yet.
     ///
     /// # Errors
-    /// A folder that holds a run already, or none to go on with; one that cannot be made.
-    pub fn prepare(path: &Path, begin: Begin) -> anyhow::Result<Self> {
+    /// A folder that holds a run already, or none to go on with.
+    pub fn open(path: &Path, begin: Begin) -> anyhow::Result<Self> {
         let folder = Self::of(path);
         folder.recover()?;
         let holds_run = folder.log().exists() || folder.last().exists();
         let shown = path.display();
         match begin {
-            Begin::Fresh if holds_run => {
-                return Err(UsageError(format!(
-                    "{shown} holds a run already: go on with it by --resume, begin it anew by --force, or name \
+            Begin::Fresh if holds_run => Err(UsageError(format!(
+                "{shown} holds a run already: go on with it by --resume, begin it anew by --force, or name \
                      another folder with --output"
-                ))
-                .into());
-            }
-            Begin::Resume if !folder.last().exists() => {
-                return Err(UsageError(format!(
-                    "{shown} holds no checkpoint to go on from; leave --resume out to begin"
-                ))
-                .into());
-            }
-            Begin::Anew => folder.clear()?,
-            Begin::Fresh | Begin::Resume => {}
+            ))
+            .into()),
+            Begin::Resume if !folder.last().exists() => Err(UsageError(format!(
+                "{shown} holds no checkpoint to go on from; leave --resume out to begin"
+            ))
+            .into()),
+            Begin::Fresh | Begin::Resume | Begin::Anew => Ok(folder),
         }
-        for needed in [folder.0.join(CHECKPOINTS), folder.0.join(PREVIEWS)] {
+    }
+
+    /// Makes the folder ready, once there is nothing else that could keep the run from beginning.
+    ///
+    /// # Errors
+    /// A folder that cannot be made, or cleared of the run that it holds.
+    pub fn make_ready(&self, begin: Begin) -> anyhow::Result<()> {
+        if begin == Begin::Anew {
+            self.clear()?;
+        }
+        for needed in [self.0.join(CHECKPOINTS), self.0.join(PREVIEWS)] {
             fs::create_dir_all(&needed)
                 .with_context(|| format!("cannot make the folder {}", needed.display()))?;
         }
-        Ok(folder)
+        self.remove_unfinished()
+    }
+
+    /// Checkpoints that a kill left half written.
+    fn remove_unfinished(&self) -> anyhow::Result<()> {
+        let folder = self.0.join(CHECKPOINTS);
+        let told = || format!("cannot look through {}", folder.display());
+        for entry in folder.read_dir().with_context(told)? {
+            let entry = entry.with_context(told)?;
+            if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+                gone(&entry.path(), |path| fs::remove_dir_all(path))?;
+            }
+        }
+        Ok(())
     }
 
     /// A kill between two renames leaves the last checkpoint under its old name.

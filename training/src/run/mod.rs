@@ -59,8 +59,9 @@ impl fmt::Display for Outcome {
 /// # Errors
 /// Input that cannot be used, named; a loss that is no number; a folder that cannot be written to.
 pub fn train(recipe: &Recipe, begin: Begin) -> anyhow::Result<Outcome> {
-    let folder = folder::Folder::prepare(&recipe.output, begin)?;
+    let folder = folder::Folder::open(&recipe.output, begin)?;
     let materials = materials::Materials::gather(recipe)?;
+    folder.make_ready(begin)?;
     trainer::Trainer::new(recipe, folder, materials, begin)?.train()
 }
 

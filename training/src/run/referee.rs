@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use centerx::cli::UsageError;
 use centerx::cli::eval::lanes::{self, Detector, Model};
 use centerx::detection::Detection;
 use centerx::engine::onnx::OnnxRuntime;
@@ -94,9 +95,10 @@ impl Referee {
         let truth = match known {
             Some(known) => Truth::Labels { annotations: annotations(held_out, &known), known },
             None if teachers.is_empty() => {
-                anyhow::bail!(
-                    "some held-out pictures have no labels, and there is no teacher to compare with"
-                )
+                let cure = "add a [[teacher]], or labels for all";
+                let problem =
+                    "some held-out pictures have no labels, and there is no teacher to compare with";
+                return Err(UsageError(format!("{problem}; {cure}")).into());
             }
             None => {
                 let weakest = scores.teacher.min(scores.student);

@@ -6,10 +6,11 @@ use std::path::Path;
 use anyhow::Context as _;
 use burn::module::Module as _;
 use burn::tensor::{Device, Gradients};
+use centerx::cli::UsageError;
 use centerx::engine::onnx::OnnxRuntime;
 use serde::{Deserialize, Serialize};
 
-use super::folder::Folder;
+use super::folder::{Folder, UNFINISHED};
 use super::recipe::Recipe;
 use crate::export::{self, About, caffe};
 use crate::nn::{self, CenterNet, weights};
@@ -33,6 +34,8 @@ pub struct Progress {
     pub step: u64,
     /// The step of the best student so far and how good it was; none before the first evaluation.
     pub best: Option<(u64, f64)>,
+    /// What the channels of its scores are.
+    classes: Vec<String>,
     moved: u64,
     added: u64,
 }
@@ -56,7 +59,8 @@ impl Student {
         }
         let optimiser = Optimiser::new(&recipe.optimiser, &network);
         let moving = (recipe.train.ema > 0.0).then(|| Average::new(&network));
-        Ok(Self { network, optimiser, moving, mean: None, progress: Progress::default() })
+        let progress = Progress { classes: recipe.classes.clone(), ..Progress::default() };
+        Ok(Self { network, optimiser, moving, mean: None, progress })
     }
 
     /// The one of a checkpoint.
@@ -74,6 +78,14 @@ impl Student {
         let path = folder.join(PROGRESS);
         let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let progress: Progress = serde_json::from_slice(&text).with_context(|| path.display().to_string())?;
+        if progress.classes != recipe.classes {
+            let (was, is) = (progress.classes.join(", "), recipe.classes.join(", "));
+            let problem =
+                format!("the checkpoint {} is of the classes {was}, the recipe has {is}", folder.display());
+            return Err(
+                UsageError(format!("{problem}; restore their order, or begin anew with --force")).into()
+            );
+        }
         let network = read(NETWORK)?;
         let optimiser = Optimiser::new(&recipe.optimiser, &network).load(&folder.join(OPTIMISER))?;
         let average = |name: &str, count: u64| -> anyhow::Result<Option<Average<CenterNet>>> {
@@ -93,7 +105,7 @@ impl Student {
         let parent = folder.parent().context("a checkpoint lies in a run's folder")?;
         let told =
             || format!("cannot write the checkpoint {}; the one before is still there", folder.display());
-        let scratch = tempfile::tempdir_in(parent).with_context(told)?;
+        let scratch = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(parent).with_context(told)?;
         let write = |network: &CenterNet, name: &str| {
             network
                 .clone()

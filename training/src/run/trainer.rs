@@ -170,7 +170,15 @@ impl<'a> Trainer<'a> {
     fn evaluate(&mut self) -> anyhow::Result<Option<Verdict>> {
         let network = self.judged()?;
         let (candidate, step) = (self.folder.candidate(), self.student.progress.step);
-        student::write_detector(self.recipe, &network, &self.materials.runtime, &candidate)?;
+        let written = student::write_detector(self.recipe, &network, &self.materials.runtime, &candidate);
+        written.map_err(|error| {
+            let last = self.folder.last();
+            anyhow::anyhow!(
+                "no detector can be made of the student after step {step}: {error}. The last good checkpoint is {}; if \
+                 the losses grow in the log, lower optimiser.rate or set optimiser.clip",
+                last.display()
+            )
+        })?;
         let verdict = self.judge(&candidate)?;
         let is_best = self.student.progress.best.is_none_or(|(_, value)| verdict.value > value);
         if is_best {
@@ -182,6 +190,10 @@ impl<'a> Trainer<'a> {
                 student::write_caffe(self.recipe, &network, &self.folder.caffe(&self.recipe.name))?;
             }
             self.student.progress.best = Some((step, verdict.value));
+        }
+        if !is_best {
+            std::fs::remove_file(&candidate)
+                .with_context(|| format!("cannot remove {}", candidate.display()))?;
         }
         self.student.save(&self.folder.last())?;
         self.show.draw(&network, &self.folder.preview(step as usize))?;
