@@ -57,13 +57,14 @@ fn exact_truth_is_learned_and_exported() {
         [labels]
         size = 'normalised'
         [train]
-        steps = 350
-        evaluate-every = 175
+        steps = 260
+        evaluate-every = 260
         [optimiser]
         rate = 0.004
         warm-up = 20";
     let recipe = recipe(folder.path(), "run", settings);
     let said = text(&done(trainer(&["train", &recipe])).stdout);
+    println!("{said}");
     assert!(ap50(&said) >= 0.9, "{said}");
     let run = folder.path().join("run");
     for file in ["log.csv", "losses.svg", "shapes.onnx"] {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use centerx::app::models::load_runtime;
 use centerx::cli::eval::lanes::Model;
 use centerx::detection::BoundingBox;
 use centerx::engine::onnx::OnnxRuntime;
@@ -75,12 +76,7 @@ fn model(name: &str) -> String {
 /// ONNX Runtime, of which a process may have one.
 fn runtime() -> &'static OnnxRuntime {
     static RUNTIME: OnceLock<OnnxRuntime> = OnceLock::new();
-    RUNTIME.get_or_init(|| {
-        let folders = std::fs::read_dir(home().join("runtime")).unwrap().map(|entry| entry.unwrap().path());
-        let files = folders.flat_map(|folder| std::fs::read_dir(folder).unwrap());
-        let is_library = |path: &PathBuf| path.to_string_lossy().contains("/libonnxruntime.so.");
-        OnnxRuntime::load(&files.map(|file| file.unwrap().path()).find(is_library).unwrap()).unwrap()
-    })
+    RUNTIME.get_or_init(|| load_runtime().expect("these tests need ONNX Runtime: centerx runtime pull"))
 }
 
 fn names(names: &[&str]) -> Vec<String> {
