@@ -5,7 +5,7 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=$root/.cache
-export CENTERX_23b8cf46a1965d0ec33459b875aed43187802834db49e0daa9fa2cc842e9d8d2=${CENTERX_23b8cf46a1965d0ec33459b875aed43187802834db49e0daa9fa2cc842e9d8d2:-$cache/centerx}
+export CENTERX_HOME=${CENTERX_HOME:-$cache/centerx}
 # Tests that load ONNX Runtime themselves are to be as quiet as the server.
 export ORT_DISABLE_TELEMETRY=${ORT_DISABLE_TELEMETRY:-1}
 export CENTERX_TEST_DATA=${CENTERX_TEST_DATA:-$cache/data}
