@@ -39,6 +39,16 @@ impl Maps {
         }
     }
 
+    /// Whether no cell of the 3x3 around this one scores higher in this class: the peak of *Objects as Points*.
+    pub fn is_peak(&self, class: usize, (row, column): (usize, usize)) -> bool {
+        let heat = &self.heat[class * self.height * self.width..];
+        let score = heat[row * self.width + column];
+        let around = |at: usize, count: usize| at.saturating_sub(1)..(at + 2).min(count);
+        let columns = around(column, self.width);
+        around(row, self.height)
+            .all(|y| heat[y * self.width..][columns.clone()].iter().all(|other| *other <= score))
+    }
+
     /// Whether the lists are as long as the sizes say.
     pub fn is_sound(&self) -> bool {
         let cells = self.height * self.width;

@@ -104,17 +104,12 @@ impl TeacherTarget {
 
 /// The greatest score of the classes of which a cell is a peak, row by row.
 fn peaks(maps: &Maps) -> Vec<f32> {
-    let (height, width) = (maps.height, maps.width);
-    let mut peaks = vec![0f32; height * width];
-    for heat in maps.heat.chunks_exact(height * width) {
-        for (cell, &score) in heat.iter().enumerate() {
-            let (row, column) = (cell / width, cell % width);
-            let near = |at: usize, most: usize| at.saturating_sub(1)..(at + 2).min(most);
-            let exceeds =
-                |y: usize| heat[y * width..][near(column, width)].iter().any(|other| *other > score);
-            if score > peaks[cell] && !near(row, height).any(exceeds) {
-                peaks[cell] = score;
-            }
+    let cells = maps.height * maps.width;
+    let mut peaks = vec![0f32; cells];
+    for (index, &score) in maps.heat.iter().enumerate() {
+        let (class, cell) = (index / cells, index % cells);
+        if score > peaks[cell] && maps.is_peak(class, (cell / maps.width, cell % maps.width)) {
+            peaks[cell] = score;
         }
     }
     peaks

@@ -13,22 +13,13 @@ pub fn decode(maps: &Maps, stride: usize, min_score: f32, top_k: usize) -> Vec<(
     let cells = maps.height * maps.width;
     let mut found: Vec<_> = (0..maps.classes * cells)
         .map(|index| (index / cells, index % cells, maps.heat[index]))
-        .filter(|&(class, cell, score)| score >= min_score && is_peak(maps, class, cell))
+        .filter(|&(class, cell, score)| {
+            score >= min_score && maps.is_peak(class, (cell / maps.width, cell % maps.width))
+        })
         .collect();
     found.sort_by(|a, b| b.2.total_cmp(&a.2));
     found.truncate(top_k);
     found.into_iter().map(|(class, cell, score)| (class, score, bbox(maps, cell, stride as f32))).collect()
-}
-
-fn is_peak(maps: &Maps, class: usize, cell: usize) -> bool {
-    let (row, column) = (cell / maps.width, cell % maps.width);
-    let rows = row.saturating_sub(1)..(row + 2).min(maps.height);
-    let heat = &maps.heat[class * maps.height * maps.width..];
-    let beside = |row: usize| {
-        let columns = column.saturating_sub(1)..(column + 2).min(maps.width);
-        columns.map(move |column| row * maps.width + column)
-    };
-    rows.flat_map(beside).all(|other| heat[other] <= heat[cell])
 }
 
 fn bbox(maps: &Maps, cell: usize, stride: f32) -> BoundingBox {

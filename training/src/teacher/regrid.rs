@@ -75,19 +75,12 @@ fn keep_peaks(maps: &Maps, ratio: f32, target: &mut Maps) {
     for class in 0..maps.classes {
         for (i, j) in (0..maps.height).flat_map(|i| (0..maps.width).map(move |j| (i, j))) {
             let (row, column) = (to(i), to(j));
-            if row < target.height && column < target.width && is_peak(maps, class, (i, j)) {
+            if row < target.height && column < target.width && maps.is_peak(class, (i, j)) {
                 let heat = maps.heat[(class * maps.height + i) * maps.width + j];
                 target.heat[(class * target.height + row) * target.width + column] = heat;
             }
         }
     }
-}
-
-/// No cell of the 3x3 around it scores higher.
-fn is_peak(maps: &Maps, class: usize, (i, j): (usize, usize)) -> bool {
-    let heat = |i: usize, j: usize| maps.heat[(class * maps.height + i) * maps.width + j];
-    let around = |at: usize, count: usize| at.saturating_sub(1)..(at + 2).min(count);
-    around(i, maps.height).all(|y| around(j, maps.width).all(|x| heat(y, x) <= heat(i, j)))
 }
 
 /// The score between four cells, which lie at whole numbers. It falls to 0 beyond the edge: were it the edge's there, a
