@@ -101,6 +101,19 @@ pub(super) fn published_excite(name: &str, layer: &str) -> Option<[String; 2]> {
     Some([format!("{name}.{layer}"), String::new()])
 }
 
+/// Runs stages of blocks one after the other; what each gives.
+pub(super) fn run_stages<B, V: Clone>(
+    stages: &[Vec<B>],
+    mut x: V,
+    mut run: impl FnMut(&B, V) -> V,
+) -> Vec<V> {
+    let stage = |blocks: &Vec<B>| {
+        x = blocks.iter().fold(x.clone(), |x, block| run(block, x));
+        x.clone()
+    };
+    stages.iter().map(stage).collect()
+}
+
 /// torchvision's names for a convolution and its BatchNorm in a sequence that it calls `name`.
 pub(super) fn published_pair(name: &str) -> Option<[String; 2]> {
     Some([format!("{name}.0"), format!("{name}.1")])

@@ -6,7 +6,7 @@
 use burn::module::Module;
 use burn::tensor::Device;
 
-use super::backbone::{Excite, published_excite, published_pair};
+use super::backbone::{Excite, published_excite, published_pair, run_stages};
 use super::config::round_to;
 use super::conv::{Conv, ConvNorm};
 use super::ops::{Activation, Ops};
@@ -104,12 +104,8 @@ impl RegNet {
 
     pub(super) fn run<O: Ops>(&self, ops: &mut O, x: O::Value) -> Vec<O::Value> {
         let x = self.stem.run(ops, x);
-        let mut x = ops.activate(x, Activation::Relu);
-        let stage = |blocks: &Vec<Block>| {
-            x = blocks.iter().fold(x.clone(), |x, block| block.run(ops, x));
-            x.clone()
-        };
-        self.stages.iter().map(stage).collect()
+        let x = ops.activate(x, Activation::Relu);
+        run_stages(&self.stages, x, |block, x| block.run(ops, x))
     }
 
     pub(super) fn published_layer(path: &[&str]) -> Option<[String; 2]> {

@@ -4,7 +4,7 @@
 use burn::module::Module;
 use burn::tensor::Device;
 
-use super::backbone::published_pair;
+use super::backbone::{published_pair, run_stages};
 use super::config::scaled;
 use super::conv::{Conv, ConvNorm};
 use super::ops::{Activation, Ops};
@@ -79,12 +79,8 @@ impl ResNet {
     pub(super) fn run<O: Ops>(&self, ops: &mut O, x: O::Value) -> Vec<O::Value> {
         let x = self.stem.run(ops, x);
         let x = ops.activate(x, Activation::Relu);
-        let mut x = ops.max_pool(x);
-        let stage = |blocks: &Vec<Block>| {
-            x = blocks.iter().fold(x.clone(), |x, block| block.run(ops, x));
-            x.clone()
-        };
-        self.stages.iter().map(stage).collect()
+        let x = ops.max_pool(x);
+        run_stages(&self.stages, x, |block, x| block.run(ops, x))
     }
 
     pub(super) fn published_layer(path: &[&str]) -> Option<[String; 2]> {
