@@ -8,7 +8,7 @@ use crate::run;
 /// Write what a recipe's teachers find in its pictures as labels, in COCO's JSON.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Such labels can be looked through, corrected, and learned from:\n  \
-centerx-train label yard.toml -o yard.json\n\nPictures are named by their full path, so that the folder to give \
+centerx-train label yard.toml --labels yard.json\n\nPictures are named by their full path, so that the folder to give \
 beside them is /.")]
 pub struct Args {
     #[command(flatten)]
