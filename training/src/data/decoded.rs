@@ -11,7 +11,7 @@ use centerx::picture_file;
 ///
 /// # Errors
 /// Why it cannot be.
-pub(super) fn read(path: &Path) -> Result<Picture, String> {
+pub fn read(path: &Path) -> Result<Picture, String> {
     let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
     picture_file::decode(&bytes).map_err(|error| error.to_string())
 }

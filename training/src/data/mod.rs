@@ -41,6 +41,7 @@ mod tests;
 
 pub use augment::AugmentConfig;
 pub use config::{Kind, SourceConfig};
+pub use decoded::read;
 pub use error::DataError;
 pub use loader::{Epoch, Loader, MapSource, NoMaps, Settings};
 pub use open::open;

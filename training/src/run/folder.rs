@@ -81,7 +81,8 @@ impl Folder {
 
     /// A kill between two renames leaves the last checkpoint under its old name.
     fn recover(&self) -> anyhow::Result<()> {
-        let (last, old) = (self.last(), self.replaced());
+        let last = self.last();
+        let old = replaced(&last);
         if old.exists() && !last.exists() {
             fs::rename(&old, &last).with_context(|| format!("cannot rename {}", old.display()))?;
         }
@@ -101,11 +102,6 @@ impl Folder {
     /// The checkpoint of the last evaluation.
     pub fn last(&self) -> PathBuf {
         self.0.join(CHECKPOINTS).join("last")
-    }
-
-    /// The checkpoint before that, while it is replaced.
-    pub fn replaced(&self) -> PathBuf {
-        self.last().with_extension("old")
     }
 
     /// The weights of the best student so far.
@@ -147,6 +143,11 @@ impl Folder {
     pub fn detector(&self, name: &str) -> PathBuf {
         self.0.join(format!("{name}.onnx"))
     }
+}
+
+/// Where a checkpoint is while another one takes its place.
+pub fn replaced(checkpoint: &Path) -> PathBuf {
+    checkpoint.with_extension("old")
 }
 
 fn gone(path: &Path, remove: impl Fn(&Path) -> std::io::Result<()>) -> anyhow::Result<()> {

@@ -39,6 +39,7 @@ pub struct Records {
     names: Vec<String>,
     epochs: usize,
     since: Vec<Step>,
+    written: Option<Row>,
 }
 
 impl Records {
@@ -57,7 +58,17 @@ impl Records {
             done => Log::resume(&path, &terms, done)?,
         };
         let progress = Progress::start(done, recipe.train.steps as u64);
-        Ok(Self { path, plot, title: recipe.name.clone(), log, progress, names, epochs, since: Vec::new() })
+        Ok(Self {
+            path,
+            plot,
+            title: recipe.name.clone(),
+            log,
+            progress,
+            names,
+            epochs,
+            since: Vec::new(),
+            written: None,
+        })
     }
 
     /// A step was done.
@@ -91,13 +102,11 @@ impl Records {
         let steps = std::mem::take(&mut self.since);
         let row = match steps.last() {
             Some(last) => mean(&steps, last, score),
-            None => {
-                let rows = log::read(&self.path)?.rows;
-                let last = rows.last().context("an evaluation comes after a step")?;
-                Row { score, ..last.clone() }
-            }
+            None => Row { score, ..self.written.take().context("an evaluation comes after a step")? },
         };
-        Ok(self.log.write(&row)?)
+        self.log.write(&row)?;
+        self.written = Some(row);
+        Ok(())
     }
 
     /// The run is over.

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
 use centerx::cli::UsageError;
 use centerx::cli::eval::lanes::{self, Detector, Model};
 use centerx::detection::Detection;
@@ -13,11 +12,10 @@ use centerx::eval::agreement::Agreements;
 use centerx::eval::annotations::{Annotations, Image, Instance};
 use centerx::eval::metric;
 use centerx::frame::Picture;
-use centerx::picture_file;
 use indicatif::ProgressBar;
 
 use super::recipe::Recipe;
-use crate::data::{DataSet, Item};
+use crate::data::{self, DataSet, Item};
 use crate::maps::Labels;
 use crate::teacher::Teacher;
 
@@ -221,6 +219,5 @@ fn look(
 
 /// Reads and decodes a picture.
 pub fn read(path: &Path) -> anyhow::Result<Picture> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read the picture {}", path.display()))?;
-    picture_file::decode(&bytes).with_context(|| path.display().to_string())
+    data::read(path).map_err(|cause| anyhow::anyhow!("the picture {}: {cause}", path.display()))
 }

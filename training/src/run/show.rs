@@ -61,13 +61,12 @@ impl Show {
         };
         let shown = &samples[..PICTURES.min(samples.len())];
         let maps = shown.iter().map(taught).collect::<anyhow::Result<Vec<_>>>()?;
-        let item = |(sample, maps): (&'_ Sample, &'_ Option<Maps>)| {
-            maps.as_ref().map(|maps| (sample.pixels.clone(), maps.clone()))
-        };
-        let known: Vec<_> = shown.iter().zip(&maps).filter_map(item).collect();
-        let items: Vec<_> = known
-            .iter()
-            .map(|(pixels, predictions)| PreviewItem { pixels, size: self.input, predictions, targets: None })
+        let pairs = shown.iter().zip(&maps);
+        let items: Vec<_> = pairs
+            .filter_map(|(sample, maps)| {
+                let predictions = maps.as_ref()?;
+                Some(PreviewItem { pixels: &sample.pixels, size: self.input, predictions, targets: None })
+            })
             .collect();
         if items.is_empty() { Ok(()) } else { Ok(preview(&items, &self.names, path)?) }
     }
@@ -84,12 +83,15 @@ impl Show {
             maps(Heads { cls: sigmoid(cls), wh, reg })
         });
         let said = said.collect::<anyhow::Result<Vec<_>>>()?;
-        let item = |((pixels, targets), predictions)| {
-            let (pixels, targets): (&Vec<u8>, &Option<Maps>) = (pixels, targets);
-            PreviewItem { pixels, size: self.input, predictions, targets: targets.as_ref() }
-        };
-        let items: Vec<_> =
-            self.pictures.iter().map(|(pixels, targets)| (pixels, targets)).zip(&said).map(item).collect();
+        let pairs = self.pictures.iter().zip(&said);
+        let items: Vec<_> = pairs
+            .map(|((pixels, targets), predictions)| PreviewItem {
+                pixels,
+                size: self.input,
+                predictions,
+                targets: targets.as_ref(),
+            })
+            .collect();
         Ok(preview(&items, &self.names, path)?)
     }
 }

@@ -10,7 +10,7 @@ use centerx::cli::UsageError;
 use centerx::engine::onnx::OnnxRuntime;
 use serde::{Deserialize, Serialize};
 
-use super::folder::{Folder, UNFINISHED};
+use super::folder::{Folder, UNFINISHED, replaced};
 use super::recipe::Recipe;
 use crate::export::{self, About, caffe};
 use crate::nn::{self, CenterNet, weights};
@@ -126,16 +126,18 @@ impl Student {
         replace(scratch, folder).with_context(told)
     }
 
-    /// Changes the weights once; returns the norm of the gradients.
-    pub fn learn(&mut self, gradients: Gradients, recipe: &Recipe) -> f32 {
-        let steps = recipe.train.steps;
-        let rate = recipe.optimiser.rate(self.progress.step as usize, steps);
+    /// Changes the weights once, at this rate; returns the norm of the gradients.
+    pub fn learn(&mut self, gradients: Gradients, rate: f64, recipe: &Recipe) -> f32 {
         let (network, norm) = self.optimiser.step(self.network.clone(), gradients, rate);
         self.network = network;
         self.progress.step += 1;
         let decay = recipe.train.ema;
         self.moving = self.moving.take().map(|average| average.move_to(&self.network, decay));
-        if recipe.train.swa_from.is_some_and(|from| self.progress.step as f32 >= from * steps as f32) {
+        if recipe
+            .train
+            .swa_from
+            .is_some_and(|from| self.progress.step as f32 >= from * recipe.train.steps as f32)
+        {
             self.mean = Some(match self.mean.take() {
                 Some(average) => average.add(&self.network),
                 None => Average::new(&self.network),
@@ -160,7 +162,7 @@ fn replace(scratch: tempfile::TempDir, folder: &Path) -> std::io::Result<()> {
     for entry in scratch.path().read_dir()? {
         fs::File::open(entry?.path())?.sync_all()?;
     }
-    let old = folder.with_extension("old");
+    let old = replaced(folder);
     if folder.exists() {
         if old.exists() {
             fs::remove_dir_all(&old)?;

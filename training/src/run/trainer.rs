@@ -132,7 +132,7 @@ impl<'a> Trainer<'a> {
                 format!("at step {step}; the last good checkpoint is {}", last.display())
             })?;
         let rate = self.recipe.optimiser.rate(self.student.progress.step as usize, self.recipe.train.steps);
-        let norm = self.student.learn(total.backward(), self.recipe);
+        let norm = self.student.learn(total.backward(), rate, self.recipe);
         anyhow::ensure!(
             norm.is_finite(),
             "the gradients at step {} are {norm} though the losses are not ({}): training stops here, and the last good \
@@ -190,8 +190,7 @@ impl<'a> Trainer<'a> {
                 student::write_caffe(self.recipe, &network, &self.folder.caffe(&self.recipe.name))?;
             }
             self.student.progress.best = Some((step, verdict.value));
-        }
-        if !is_best {
+        } else {
             std::fs::remove_file(&candidate)
                 .with_context(|| format!("cannot remove {}", candidate.display()))?;
         }
