@@ -10,33 +10,13 @@ mod walk;
 use std::collections::{HashMap, HashSet};
 
 pub(super) use attributes::{attribute, float, int, ints, op, set_attribute, take_attribute};
+pub use walk::GraphError;
 use walk::{collect_names, for_each_use, replace_uses};
 
 use super::onnx::{
     Dim, DimensionProto, ElementType, GraphProto, IR_VERSION, ModelProto, NodeProto, OPSET,
     OperatorSetIdProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
 };
-
-/// Why a graph is not well-formed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum GraphError {
-    /// A node or an output uses a value that nothing before it makes.
-    #[error("{user} uses the value {value:?}, which nothing before it makes")]
-    Undefined {
-        /// The node or output.
-        user: String,
-        /// The value.
-        value: String,
-    },
-    /// Two inputs, weights or nodes make a value of one name.
-    #[error("{maker} makes the value {value:?}, which exists already")]
-    Twice {
-        /// The second one.
-        maker: String,
-        /// The value.
-        value: String,
-    },
-}
 
 /// The value of a node's attribute.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -306,26 +286,7 @@ impl Graph {
 
     /// Removes nodes and weights that no output depends on; returns how many of them.
     pub fn remove_dead(&mut self) -> usize {
-        let mut live: HashSet<String> =
-            self.proto.output.iter().filter_map(|value| value.name.clone()).collect();
-        let mut kept = Vec::new();
-        let nodes = std::mem::take(&mut self.proto.node);
-        let weights = self.proto.initializer.len() + self.proto.sparse_initializer.len();
-        let before = nodes.len() + weights;
-        for node in nodes.into_iter().rev() {
-            if node.output.iter().any(|output| live.contains(output)) {
-                for_each_use(&node, &mut |name| _ = live.insert(name.to_owned()));
-                kept.push(node);
-            }
-        }
-        kept.reverse();
-        self.proto.node = kept;
-        self.proto.initializer.retain(|weight| weight.name.as_ref().is_some_and(|n| live.contains(n)));
-        self.proto.sparse_initializer.retain(|weight| {
-            weight.values.as_ref().and_then(|v| v.name.as_ref()).is_some_and(|n| live.contains(n))
-        });
-        let weights = self.proto.initializer.len() + self.proto.sparse_initializer.len();
-        before - self.proto.node.len() - weights
+        walk::remove_dead(&mut self.proto)
     }
 }
 

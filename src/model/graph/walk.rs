@@ -2,8 +2,29 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{GraphError, op};
+use super::op;
 use crate::model::onnx::{GraphProto, NodeProto};
+
+/// Why a graph is not well-formed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GraphError {
+    /// A node or an output uses a value that nothing before it makes.
+    #[error("{user} uses the value {value:?}, which nothing before it makes")]
+    Undefined {
+        /// The node or output.
+        user: String,
+        /// The value.
+        value: String,
+    },
+    /// Two inputs, weights or nodes make a value of one name.
+    #[error("{maker} makes the value {value:?}, which exists already")]
+    Twice {
+        /// The second one.
+        maker: String,
+        /// The value.
+        value: String,
+    },
+}
 
 /// Names of the values that exist before the first node runs.
 pub(super) fn given(graph: &GraphProto) -> impl Iterator<Item = &str> {
@@ -85,4 +106,25 @@ pub(super) fn check(graph: &GraphProto, outer: &HashSet<&str>) -> Result<(), Gra
         }
     }
     Ok(())
+}
+
+/// Removes nodes and weights that no output depends on; returns how many of them.
+pub(super) fn remove_dead(graph: &mut GraphProto) -> usize {
+    let mut live: HashSet<String> = graph.output.iter().filter_map(|value| value.name.clone()).collect();
+    let weights = |graph: &GraphProto| graph.initializer.len() + graph.sparse_initializer.len();
+    let before = graph.node.len() + weights(graph);
+    let mut kept = Vec::new();
+    for node in std::mem::take(&mut graph.node).into_iter().rev() {
+        if node.output.iter().any(|output| live.contains(output)) {
+            for_each_use(&node, &mut |name| _ = live.insert(name.to_owned()));
+            kept.push(node);
+        }
+    }
+    kept.reverse();
+    graph.node = kept;
+    graph.initializer.retain(|weight| weight.name.as_ref().is_some_and(|name| live.contains(name)));
+    graph.sparse_initializer.retain(|weight| {
+        weight.values.as_ref().and_then(|values| values.name.as_ref()).is_some_and(|name| live.contains(name))
+    });
+    before - graph.node.len() - weights(graph)
 }
