@@ -168,12 +168,13 @@ impl ClipWriter {
     pub fn create(path: &Path, size: (u32, u32), rate: (i32, i32)) -> Result<Self, ClipError> {
         let write = |error: gst::glib::BoolError| ClipError::Write(error.to_string());
         let (width, height) = ((size.0 & !1).max(2), (size.1 & !1).max(2));
+        // First: it makes GStreamer ready, without which nothing else of it works.
+        let (convert, encoder, muxer, file) =
+            (make("videoconvert")?, make("x264enc")?, make("mp4mux")?, make("filesink")?);
         let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::Rgb, width, height)
             .fps(gst::Fraction::new(rate.0, rate.1))
             .build()
             .map_err(write)?;
-        let (convert, encoder, muxer, file) =
-            (make("videoconvert")?, make("x264enc")?, make("mp4mux")?, make("filesink")?);
         encoder.set_property_from_str("speed-preset", "veryfast");
         encoder.set_property_from_str("pass", "qual");
         encoder.set_property("quantizer", 20u32);
