@@ -90,7 +90,9 @@ fn teachers_that_do_not_fit_are_refused() {
     let teacher = append("[[teacher]]\nmodel = \"coco\"\n");
     assert_refused(2, teacher, &["coco", "disc", "person"]);
     let unknown = append("[[teacher]]\nmodel = \"./nowhere.onnx\"\n");
-    assert_refused(2, unknown, &["nowhere.onnx"]);
+    assert_refused(3, unknown, &["nowhere.onnx"]);
+    let not_pulled = append("[[teacher]]\nmodel = \"coco@64x64\"\n");
+    assert_refused(3, not_pulled, &["coco@64x64", "centerx model pull coco@64x64"]);
     let both = |recipe: String| {
         let recipe = recipe.replace("\"disc\", \"bar\"", "\"disc\", \"bar\", \"person\"");
         recipe + "[[teacher]]\nmodel = \"coco\"\n[[teacher]]\nmodel = \"coco\"\n"

@@ -64,6 +64,7 @@ pub fn run(cli: Cli) -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if output::is_closed(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             exit_code(&error)
@@ -73,6 +74,9 @@ pub fn run(cli: Cli) -> ExitCode {
 
 fn exit_code(error: &anyhow::Error) -> ExitCode {
     for cause in error.chain() {
+        if let Some(TeacherError::Model { .. }) = cause.downcast_ref() {
+            return ExitCode::from(3);
+        }
         if cause.is::<RecipeError>()
             || cause.is::<UsageError>()
             || cause.is::<DataError>()
