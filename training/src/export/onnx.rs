@@ -133,6 +133,10 @@ impl Ops for OnnxOps {
         self.graph.binary("Add", &a, &b)
     }
 
+    fn times(&mut self, x: String, number: f32) -> String {
+        self.graph.with_number("Mul", &x, number)
+    }
+
     fn scale(&mut self, x: String, factors: String) -> String {
         self.graph.binary("Mul", &x, &factors)
     }

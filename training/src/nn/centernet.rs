@@ -37,6 +37,10 @@ pub struct Head {
 /// them (Lin et al. 2017, *Focal Loss for Dense Object Detection*, section 3.3).
 const PRIOR: f64 = -2.19;
 
+/// What a size of 1 is inside the network, in cells. Optimisers with a rate of their own for each weight, such as Adam,
+/// move what a layer says by about as much a step whatever its scale is; in cells, sizes of dozens would take thousands.
+const SIZE_UNIT: f32 = 16.0;
+
 impl CenterNet {
     /// Both sides of the input must be multiples of this.
     pub const MULTIPLE: usize = 32;
@@ -64,6 +68,7 @@ impl CenterNet {
         let x = self.neck.run(ops, features);
         let cls = self.cls.run(ops, x.clone());
         let wh = self.wh.run(ops, x.clone());
+        let wh = ops.times(wh, SIZE_UNIT);
         let reg = self.reg.run(ops, x);
         Heads { cls, wh, reg }
     }

@@ -7,7 +7,15 @@ use burn::tensor::activation::{hard_sigmoid, hard_swish, relu, sigmoid};
 use burn::tensor::module::{adaptive_avg_pool2d, interpolate, max_pool2d};
 use burn::tensor::ops::{InterpolateMode, InterpolateOptions, MaxPoolOptions};
 
+#[cfg(not(feature = "cuda"))]
+use super::convolution::convolve;
 use super::ops::{Activation, Ops};
+
+/// GPUs have kernels of their own.
+#[cfg(feature = "cuda")]
+fn convolve(x: Tensor<4>, conv: &Conv2d) -> Tensor<4> {
+    conv.forward(x)
+}
 
 /// Runs a network over tensors.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +34,7 @@ impl Ops for Forward {
     type Value = Tensor<4>;
 
     fn conv(&mut self, x: Tensor<4>, conv: &Conv2d, norm: Option<&BatchNorm>) -> Tensor<4> {
-        Self::norm(conv.forward(x), norm)
+        Self::norm(convolve(x, conv), norm)
     }
 
     fn conv_transpose(
@@ -67,6 +75,10 @@ impl Ops for Forward {
 
     fn add(&mut self, a: Tensor<4>, b: Tensor<4>) -> Tensor<4> {
         a + b
+    }
+
+    fn times(&mut self, x: Tensor<4>, number: f32) -> Tensor<4> {
+        x * number
     }
 
     fn scale(&mut self, x: Tensor<4>, factors: Tensor<4>) -> Tensor<4> {

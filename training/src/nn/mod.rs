@@ -10,6 +10,8 @@ mod backbone;
 mod centernet;
 mod config;
 mod conv;
+#[cfg(not(feature = "cuda"))]
+mod convolution;
 mod forward;
 mod mobilenet;
 mod neck;
@@ -38,6 +40,18 @@ pub const MEAN: [f32; 3] = [123.675, 116.28, 103.53];
 
 /// Standard deviation of ImageNet's pixels, likewise.
 pub const STD: [f32; 3] = [58.395, 57.12, 57.375];
+
+/// Where networks are trained: the first NVIDIA GPU in builds with the feature `cuda`.
+#[cfg(feature = "cuda")]
+pub fn device() -> Device {
+    Device::cuda(burn::tensor::DeviceIndex::Default)
+}
+
+/// Where networks are trained: the processor, in builds without the feature `cuda`.
+#[cfg(not(feature = "cuda"))]
+pub fn device() -> Device {
+    Device::flex()
+}
 
 /// Pictures as networks here want them, `[n, 3, height, width]`: `(pixel - MEAN) / STD`.
 ///

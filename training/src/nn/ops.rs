@@ -51,6 +51,9 @@ pub trait Ops {
     /// The sum of two values of one shape.
     fn add(&mut self, a: Self::Value, b: Self::Value) -> Self::Value;
 
+    /// A value times a number.
+    fn times(&mut self, x: Self::Value, number: f32) -> Self::Value;
+
     /// A value times a factor for each channel, `[N, C, 1, 1]`.
     fn scale(&mut self, x: Self::Value, factors: Self::Value) -> Self::Value;
 }

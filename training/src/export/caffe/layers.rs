@@ -139,6 +139,10 @@ impl Ops for CaffeOps {
         self.eltwise(&a, &b, EltwiseOp::Sum)
     }
 
+    fn times(&mut self, x: Blob, number: f32) -> Blob {
+        self.power(&x, number, 0.0)
+    }
+
     /// Caffe's layer wants factors of the shape `[N, C]`, which are those of the axes from 0 on.
     fn scale(&mut self, x: Blob, factors: Blob) -> Blob {
         let flatten_param = Some(FlattenParameter { axis: Some(1) });
