@@ -5,7 +5,7 @@ use std::time::Instant;
 use burn::tensor::{Device, Distribution, Tensor};
 use serde_json::json;
 
-use crate::loss::{self, Balance, DistillConfig, TeacherTarget};
+use crate::loss::{self, Balance, DistillConfig, Levels, TeacherTarget};
 use crate::maps::Maps;
 use crate::nn::{self, BackboneKind, CenterNet, NeckKind, NetworkConfig};
 use crate::optim::{OptimConfig, Optimiser};
@@ -57,7 +57,7 @@ impl Args {
     /// A network that cannot be made.
     pub fn run(self) -> anyhow::Result<()> {
         rayon::ThreadPoolBuilder::new().num_threads(self.threads).build_global()?;
-        let device = Device::flex().autodiff();
+        let device = nn::device().autodiff();
         device.seed(1);
         let classes = self.classes as usize;
         let config = NetworkConfig {
@@ -81,7 +81,7 @@ impl Args {
             let begin = Instant::now();
             let heads = network.forward(images.clone());
             let terms = loss::teacher_terms("bench", &heads, &target, &owns, &DistillConfig::default(), 1.0);
-            let total = loss::combine(&terms, Balance::Static)?.total;
+            let total = loss::combine(&terms, Balance::Static, &mut Levels::default())?.total;
             (network, _) = optimiser.step(network, total.backward(), 1e-3);
             seconds.push(begin.elapsed().as_secs_f64());
         }
@@ -108,7 +108,7 @@ fn target(batch: usize, classes: usize, (height, width): (usize, usize), device:
             maps
         })
         .collect();
-    TeacherTarget::of(&maps.iter().collect::<Vec<_>>(), device)
+    TeacherTarget::of(&maps.iter().collect::<Vec<_>>(), &DistillConfig::default(), device)
 }
 
 /// The most memory this process has held, in MiB, as Linux tells it.

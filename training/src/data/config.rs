@@ -51,6 +51,9 @@ pub struct SourceConfig {
     /// Every Nth frame of videos, from the first on.
     #[serde(default = "one")]
     pub every: u64,
+    /// How often an epoch has each picture: more than once for what is rare.
+    #[serde(default = "once")]
+    pub repeat: usize,
     /// So many pictures at most, the first ones, of each path: of each folder's pictures, of each video's frames.
     #[serde(default)]
     pub limit: Option<usize>,
@@ -60,6 +63,10 @@ pub struct SourceConfig {
 }
 
 fn one() -> u64 {
+    1
+}
+
+fn once() -> usize {
     1
 }
 
@@ -75,6 +82,7 @@ impl SourceConfig {
             rename: BTreeMap::new(),
             ignore: Vec::new(),
             every: 1,
+            repeat: 1,
             limit: None,
             skip_unreadable: false,
         }

@@ -142,7 +142,7 @@ impl Source {
             Labels { objects, known: classes.known.clone() }
         });
         let Record { id, group, frame, file, .. } = record;
-        Item { id, group, frame, file, size, labels }
+        Item { id, group, frame, file, size, labels, repeat: 1 }
     }
 }
 

@@ -64,6 +64,8 @@ pub struct Item {
     pub size: (u32, u32),
     /// What is known of its objects, boxes in pixels of the picture; none where nobody has labelled anything.
     pub labels: Option<Labels>,
+    /// How often an epoch has it.
+    pub repeat: usize,
 }
 
 /// Pictures of one or several sources.

@@ -7,6 +7,9 @@ use super::checked::Checked;
 use super::classes::key;
 use super::{DataError, DataSet, Item, Kind, SourceConfig, coco, pictures, voc, yolo};
 
+/// A picture that an epoch has more often would hardly leave room for others.
+const MOST_REPEATS: usize = 100;
+
 /// Reads `sources` for a student of these `classes`; frames of videos and what is found out about pictures are kept in
 /// the folder `cache`.
 ///
@@ -23,6 +26,10 @@ pub fn open(sources: &[SourceConfig], classes: &[String], cache: &Path) -> Resul
         if source.every == 0 {
             return Err(DataError::Settings("`every` is 0; 1 is each frame, 2 every second".into()));
         }
+        if !(1..=MOST_REPEATS).contains(&source.repeat) {
+            let problem = format!("`repeat` is {}; it is from 1 to {MOST_REPEATS}", source.repeat);
+            return Err(DataError::Settings(problem));
+        }
         let read = match source.kind {
             Kind::Coco => coco::read(source, classes)?,
             Kind::Voc => voc::read(source, classes)?,
@@ -33,7 +40,7 @@ pub fn open(sources: &[SourceConfig], classes: &[String], cache: &Path) -> Resul
         // What was sound is known next time, whatever was not.
         checked.save()?;
         let (more, told) = gathered?;
-        items.extend(more);
+        items.extend(more.into_iter().map(|item| Item { repeat: source.repeat, ..item }));
         notes.extend(told);
     }
     name_apart(&mut items);

@@ -1,40 +1,65 @@
 //! What is trained on and what is kept to judge by.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
 
 use super::{DataSet, Item};
+
+/// What makes a picture the same as another one: of a video its frame's number, else its file.
+type Key<'a> = (&'a Path, Option<u64>);
+
+fn key(item: &Item) -> Key<'_> {
+    match item.frame {
+        Some(_) => (Path::new(&item.group), item.frame),
+        None => (&item.file, None),
+    }
+}
 
 impl DataSet {
     /// Takes `share` (0 to 1) of the pictures away, to judge by: of a video its last frames, as frames beside each other
     /// are nearly the same; of other groups pictures at equal distances. The same in every run. Gives those to train on
-    /// and those held out; of a group of two or more at least one goes either way.
+    /// and those held out; of a group of two or more at least one goes either way. A picture that several sources have
+    /// goes one way.
     pub fn hold_out(&self, share: f32) -> (Self, Self) {
-        let mut groups: HashMap<(&str, bool), Vec<usize>> = HashMap::new();
-        for (at, item) in self.items.iter().enumerate() {
-            groups.entry((&item.group, item.frame.is_some())).or_default().push(at);
-        }
-        let mut held = vec![false; self.items.len()];
-        for ((_, is_video), members) in groups {
-            let (all, out) = (members.len(), held_of(members.len(), share));
-            for (position, at) in members.into_iter().enumerate() {
-                held[at] = if is_video {
-                    position >= all - out
-                } else {
-                    (position + 1) * out / all > position * out / all
-                };
-            }
-        }
+        let held = self.held(share);
         let part = |wanted: bool| -> Vec<Item> {
-            self.items
-                .iter()
-                .zip(&held)
-                .filter(|(_, held)| **held == wanted)
-                .map(|(item, _)| item.clone())
-                .collect()
+            self.items.iter().filter(|item| held.contains(&key(item)) == wanted).cloned().collect()
         };
         let notes = self.notes.clone();
         let train = Self { classes: self.classes.clone(), items: part(false), notes };
         (train, Self { classes: self.classes.clone(), items: part(true), notes: Vec::new() })
+    }
+
+    fn held(&self, share: f32) -> HashSet<Key<'_>> {
+        let mut groups: HashMap<(&str, bool), Vec<Key<'_>>> = HashMap::new();
+        let mut met = HashSet::new();
+        for item in self.items.iter().filter(|item| met.insert(key(item))) {
+            groups.entry((&item.group, item.frame.is_some())).or_default().push(key(item));
+        }
+        let mut held = HashSet::new();
+        for ((_, is_video), mut members) in groups {
+            let (all, out) = (members.len(), held_of(members.len(), share));
+            if is_video {
+                members.sort_unstable();
+            }
+            let is_held = |position: usize| match is_video {
+                true => position >= all - out,
+                false => (position + 1) * out / all > position * out / all,
+            };
+            held.extend(members.into_iter().enumerate().filter(|(at, _)| is_held(*at)).map(|(_, key)| key));
+        }
+        held
+    }
+
+    /// Each picture as often as its source says: an epoch has it so many times, each with views of its own.
+    pub fn repeated(self) -> Self {
+        let again = |item: Item| {
+            (1..=item.repeat.max(1)).map(move |time| match time {
+                1 => item.clone(),
+                _ => Item { id: format!("{} (time {time})", item.id), ..item.clone() },
+            })
+        };
+        Self { items: self.items.into_iter().flat_map(again).collect(), ..self }
     }
 }
 
@@ -58,9 +83,10 @@ mod tests {
             id: format!("{group}/{at}"),
             group: group.into(),
             frame,
-            file: "x".into(),
+            file: format!("{group}/{at}.jpg").into(),
             size: (1, 1),
             labels: None,
+            repeat: 1,
         }
     }
 
@@ -93,6 +119,27 @@ mod tests {
         assert!(set(9, 9).hold_out(f32::NAN).1.items.is_empty());
         assert_eq!(set(2, 2).hold_out(0.01).1.items.len(), 2);
         assert_eq!(set(2, 2).hold_out(1.0).0.items.len(), 2);
+    }
+
+    #[test]
+    fn what_several_sources_have_goes_one_way() {
+        let mut whole = set(6, 6);
+        // Every second frame and every third picture once more, as of another source.
+        let more = (0..6).step_by(2).map(|at| item("v", at, Some(at as u64)));
+        let more: Vec<Item> = more.chain((0..6).step_by(3).map(|at| item("p", at, None))).collect();
+        whole.items.extend(more);
+        let (train, held) = whole.hold_out(0.34);
+        assert_eq!(ids(&held), ["p/2", "p/5", "v/4", "v/5", "v/4"]);
+        assert_eq!(train.items.len(), 12);
+    }
+
+    #[test]
+    fn a_picture_is_there_as_often_as_its_source_says() {
+        let mut whole = set(2, 0);
+        whole.items[1].repeat = 3;
+        let repeated = whole.repeated();
+        assert_eq!(ids(&repeated), ["p/0", "p/1", "p/1 (time 2)", "p/1 (time 3)"]);
+        assert!(repeated.items[1..].iter().all(|item| item.file == repeated.items[1].file));
     }
 
     proptest! {

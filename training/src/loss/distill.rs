@@ -4,7 +4,7 @@ use burn::tensor::activation::{log_sigmoid, sigmoid};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use serde::Deserialize;
 
-use super::{LossError, Term, check_weights, tensor, weighted_l1};
+use super::{LossError, SizeLoss, Term, check_weights, tensor, weighted_l1};
 use crate::maps::{Heads, Maps};
 
 /// How a student's scores are held against a teacher's.
@@ -28,24 +28,32 @@ pub enum TeacherHeat {
 pub struct DistillConfig {
     /// How scores are held against the teacher's.
     pub heat: TeacherHeat,
+    /// How sizes are.
+    pub size: SizeLoss,
     /// Weight of the scores' loss, or the value it is held at.
     pub heat_weight: f32,
     /// That of the sizes'.
     pub size_weight: f32,
     /// That of the offsets'.
     pub offset_weight: f32,
-    /// A teacher's peaks below this score tell no size and no offset.
+    /// A teacher's peaks below this score tell no size and no offset: most of them are no objects, and so many that their
+    /// small boxes would draw all sizes down.
     pub least_peak: f32,
+    /// So many cells around a peak tell its size, and its offset from there, too: the student's peak need not be at the
+    /// very cell of the teacher's, and what it says there is what counts.
+    pub spread: usize,
 }
 
 impl Default for DistillConfig {
     fn default() -> Self {
         Self {
             heat: TeacherHeat::default(),
+            size: SizeLoss::Normalised,
             heat_weight: 1.0,
-            size_weight: 0.1,
-            offset_weight: 1.0,
-            least_peak: 0.1,
+            size_weight: 0.5,
+            offset_weight: 0.2,
+            least_peak: 0.3,
+            spread: 1,
         }
     }
 }
@@ -80,39 +88,86 @@ pub struct TeacherTarget {
     pub size: Tensor<4>,
     /// Offset x and y in cells, `[N, 2, h, w]`.
     pub offset: Tensor<4>,
-    /// The score of each of its peaks, the greatest of its classes, 0 elsewhere, `[N, 1, h, w]`.
-    pub peaks: Tensor<4>,
+    /// How much each cell's size and offset count: the score of the peak that they are of, 0 where there is none,
+    /// `[N, 1, h, w]`.
+    pub weight: Tensor<4>,
+    /// The sum of the peaks' scores in all pictures, `[1]`.
+    pub count: Tensor<1>,
 }
 
 impl TeacherTarget {
     /// Brings a batch's maps of one teacher to the device. A cell is a peak if none of the eight around it scores more
-    /// in its class.
-    pub fn of(maps: &[&Maps], device: &Device) -> Self {
+    /// in its class; where it is one of several classes, the greatest score counts.
+    pub fn of(maps: &[&Maps], config: &DistillConfig, device: &Device) -> Self {
         let (classes, height, width) =
             maps.first().map_or((0, 0, 0), |maps| (maps.classes, maps.height, maps.width));
         let gather =
             |of: &dyn Fn(&Maps) -> Vec<f32>| maps.iter().flat_map(|maps| of(maps)).collect::<Vec<f32>>();
         let dims = |channels| [maps.len(), channels, height, width];
+        let peaks: Vec<Vec<f32>> = maps.iter().map(|maps| peaks(maps, config.least_peak)).collect();
+        let count = peaks.iter().flatten().sum::<f32>();
+        let told: Vec<Told> =
+            maps.iter().zip(peaks).map(|(maps, peaks)| Told::of(maps, peaks, config.spread)).collect();
+        let told = |of: &dyn Fn(&Told) -> &[f32]| told.iter().flat_map(|told| of(told).to_vec()).collect();
         Self {
             heat: tensor(gather(&|maps| maps.heat.clone()), dims(classes), device),
-            size: tensor(gather(&|maps| maps.size.clone()), dims(2), device),
-            offset: tensor(gather(&|maps| maps.offset.clone()), dims(2), device),
-            peaks: tensor(gather(&peaks), dims(1), device),
+            size: tensor(told(&|told| &told.size), dims(2), device),
+            offset: tensor(told(&|told| &told.offset), dims(2), device),
+            weight: tensor(told(&|told| &told.weight), dims(1), device),
+            count: Tensor::from_data([count], device),
         }
     }
 }
 
-/// The greatest score of the classes of which a cell is a peak, row by row.
-fn peaks(maps: &Maps) -> Vec<f32> {
+/// The greatest score of the classes of which a cell is a peak, row by row; 0 where that is below `least`.
+fn peaks(maps: &Maps, least: f32) -> Vec<f32> {
     let cells = maps.height * maps.width;
     let mut peaks = vec![0f32; cells];
     for (index, &score) in maps.heat.iter().enumerate() {
         let (class, cell) = (index / cells, index % cells);
-        if score > peaks[cell] && maps.is_peak(class, (cell / maps.width, cell % maps.width)) {
+        if score >= least
+            && score > peaks[cell]
+            && maps.is_peak(class, (cell / maps.width, cell % maps.width))
+        {
             peaks[cell] = score;
         }
     }
     peaks
+}
+
+/// What each cell tells of an object, row by row.
+struct Told {
+    size: Vec<f32>,
+    offset: Vec<f32>,
+    weight: Vec<f32>,
+}
+
+impl Told {
+    /// Each cell tells of the strongest peak that is at most so many cells away.
+    fn of(maps: &Maps, peaks: Vec<f32>, spread: usize) -> Self {
+        let (mut size, mut offset, mut weight) = (maps.size.clone(), maps.offset.clone(), peaks.clone());
+        let cells = maps.height * maps.width;
+        for (peak, &score) in peaks.iter().enumerate().filter(|(_, score)| **score > 0.0) {
+            let (row, column) = (peak / maps.width, peak % maps.width);
+            let around = |at: usize, count: usize| at.saturating_sub(spread)..(at + spread + 1).min(count);
+            for (y, x) in
+                around(row, maps.height).flat_map(|y| around(column, maps.width).map(move |x| (y, x)))
+            {
+                let cell = y * maps.width + x;
+                // A peak tells of itself.
+                if peaks[cell] > 0.0 || score <= weight[cell] {
+                    continue;
+                }
+                weight[cell] = score;
+                let moved = [column as f32 - x as f32, row as f32 - y as f32];
+                for (axis, moved) in moved.into_iter().enumerate() {
+                    size[axis * cells + cell] = maps.size[axis * cells + peak];
+                    offset[axis * cells + cell] = maps.offset[axis * cells + peak] + moved;
+                }
+            }
+        }
+        Self { size, offset, weight }
+    }
 }
 
 /// The losses of the classes `owns`, by the student's index, against the teacher that owns them: `NAME.heat`,
@@ -130,8 +185,7 @@ pub fn teacher_terms(
     let owned = Tensor::<1, Int>::from_data(TensorData::new(owned, [owns.len()]), &said.cls.device());
     let (logits, truth) = (said.cls.clone().select(1, owned), target.heat.clone());
     let squares = (sigmoid(logits.clone()) - truth.clone()).powi_scalar(2);
-    let sure = target.peaks.clone().greater_equal_elem(config.least_peak).float() * target.peaks.clone();
-    let count = sure.clone().sum().clamp_min(1.0);
+    let count = target.count.clone().clamp_min(1.0);
     let heat = match config.heat {
         TeacherHeat::Focal => (squares * cross_entropy(logits, truth)).sum() / count,
         TeacherHeat::Mse => squares.sum() / count,
@@ -144,8 +198,16 @@ pub fn teacher_terms(
     };
     vec![
         term("heat", heat, config.heat_weight),
-        term("size", weighted_l1(said.wh.clone(), target.size.clone(), &sure), config.size_weight),
-        term("offset", weighted_l1(said.reg.clone(), target.offset.clone(), &sure), config.offset_weight),
+        term(
+            "size",
+            config.size.of(said.wh.clone(), target.size.clone(), &target.weight),
+            config.size_weight,
+        ),
+        term(
+            "offset",
+            weighted_l1(said.reg.clone(), target.offset.clone(), &target.weight),
+            config.offset_weight,
+        ),
     ]
 }
 

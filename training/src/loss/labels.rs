@@ -29,6 +29,20 @@ pub enum SizeLoss {
     Normalised,
 }
 
+impl SizeLoss {
+    /// Sizes `[N, 2, h, w]` against true ones where `weight` `[N, 1, h, w]` is.
+    pub(super) fn of(self, said: Tensor<4>, truth: Tensor<4>, weight: &Tensor<4>) -> Tensor<1> {
+        match self {
+            Self::Plain => weighted_l1(said, truth, weight),
+            Self::Normalised => {
+                // Of a size of 0, which is where no object is, no share can be taken.
+                let own = truth.clone().clamp_min(1e-3);
+                weighted_l1(said / own.clone(), truth / own, weight)
+            }
+        }
+    }
+}
+
 /// Settings of the losses against labels.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
@@ -78,16 +92,10 @@ pub fn label_terms(said: &Heads<Tensor<4>>, target: &LabelTarget, config: &Label
         LabelHeat::Focal => focal(said.cls.clone(), target),
         LabelHeat::Mse => squared(said.cls.clone(), target),
     };
-    let (mut size, mut true_size) = (said.wh.clone(), target.size.clone());
-    if config.size == SizeLoss::Normalised {
-        // Where no object is its size is 0, and so is its weight.
-        let own = true_size.clone().clamp_min(1e-3);
-        (size, true_size) = (size / own.clone(), true_size / own);
-    }
     let term = |name: &str, loss, target| Term { name: format!("labels.{name}"), loss, target };
     vec![
         term("heat", heat, config.heat_weight),
-        term("size", weighted_l1(size, true_size, &target.at), config.size_weight),
+        term("size", config.size.of(said.wh.clone(), target.size.clone(), &target.at), config.size_weight),
         term(
             "offset",
             weighted_l1(said.reg.clone(), target.offset.clone(), &target.at),

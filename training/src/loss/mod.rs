@@ -10,7 +10,7 @@ mod targets;
 
 use burn::tensor::{Tensor, TensorData};
 
-pub use balance::{Balance, Combined, LossError, combine};
+pub use balance::{Balance, Combined, Levels, LossError, combine};
 pub use distill::{DistillConfig, TeacherHeat, TeacherTarget, teacher_terms};
 pub use labels::{LabelHeat, LabelLossConfig, SizeLoss, label_terms};
 pub use targets::{LabelTarget, radius};

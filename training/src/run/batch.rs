@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor};
 
 use crate::data::Sample;
-use crate::loss::{LabelTarget, TeacherTarget};
+use crate::loss::{DistillConfig, LabelTarget, TeacherTarget};
 use crate::maps::Maps;
 use crate::nn;
 
@@ -18,6 +18,8 @@ pub struct Shape {
     pub labelled: bool,
     /// How many teachers there are.
     pub teachers: usize,
+    /// What of a teacher's maps is the target.
+    pub distill: DistillConfig,
 }
 
 impl Shape {
@@ -49,7 +51,7 @@ impl Batch {
         });
         let teacher = |at: usize| {
             let maps: Vec<&Maps> = samples.iter().filter_map(|sample| sample.maps.get(at)).collect();
-            TeacherTarget::of(&maps, device)
+            TeacherTarget::of(&maps, &shape.distill, device)
         };
         Self { images, labels, teachers: (0..shape.teachers).map(teacher).collect() }
     }

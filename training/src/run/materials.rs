@@ -55,8 +55,9 @@ impl Materials {
             classes: recipe.classes.len(),
             labelled: labelled.contains(&true),
             teachers: teachers.len(),
+            distill: recipe.distill.clone(),
         };
-        let learn = Arc::new(learn);
+        let learn = Arc::new(learn.repeated());
         let lessons = Lessons::prepare(recipe, learn.clone(), teachers)?;
         let referee = Referee::new(&runtime, &held_out, lessons.teachers(), Scores::of(recipe))?;
         Ok(Self { runtime, learn, held_out, lessons: Arc::new(lessons), referee, shape })

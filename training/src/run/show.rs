@@ -79,7 +79,7 @@ impl Show {
         let (width, height) = (self.input.0 as usize, self.input.1 as usize);
         let said = self.pictures.iter().map(|(pixels, _)| {
             let Heads { cls, wh, reg } =
-                network.forward(nn::pixels(pixels, 1, height, width, &Device::flex()));
+                network.forward(nn::pixels(pixels, 1, height, width, &network.device()));
             maps(Heads { cls: sigmoid(cls), wh, reg })
         });
         let said = said.collect::<anyhow::Result<Vec<_>>>()?;

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::folder::{Folder, UNFINISHED, replaced};
 use super::recipe::Recipe;
 use crate::export::{self, About, caffe};
+use crate::loss::Levels;
 use crate::nn::{self, CenterNet, weights};
 use crate::optim::{Average, Optimiser};
 
@@ -34,6 +35,9 @@ pub struct Progress {
     pub step: u64,
     /// The step of the best student so far and how good it was; none before the first evaluation.
     pub best: Option<(u64, f64)>,
+    /// What its loss terms have come to.
+    #[serde(default)]
+    pub levels: Levels,
     /// What the channels of its scores are.
     classes: Vec<String>,
     moved: u64,
@@ -178,7 +182,7 @@ fn replace(scratch: tempfile::TempDir, folder: &Path) -> std::io::Result<()> {
 /// # Errors
 /// A run without one.
 pub fn load(recipe: &Recipe, last: bool) -> anyhow::Result<CenterNet> {
-    let device = Device::flex();
+    let device = nn::device();
     let folder = Folder::of(&recipe.output);
     if last {
         return Ok(Student::resume(recipe, &folder.last(), &device)?.judged().0);

@@ -48,7 +48,7 @@ impl<'a> Trainer<'a> {
         materials: Materials,
         begin: Begin,
     ) -> anyhow::Result<Self> {
-        let device = Device::flex().autodiff();
+        let device = nn::device().autodiff();
         device.seed(recipe.seed);
         let student = match begin {
             Begin::Resume => Student::resume(recipe, &folder.last(), &device)?,
@@ -127,10 +127,12 @@ impl<'a> Trainer<'a> {
         let heads = self.student.network.forward(batch.images.clone());
         let terms = self.terms(&heads, &batch);
         let Combined { total, values, weights } =
-            loss::combine(&terms, self.recipe.balance).with_context(|| {
-                let (step, last) = (self.student.progress.step + 1, self.folder.last());
-                format!("at step {step}; the last good checkpoint is {}", last.display())
-            })?;
+            loss::combine(&terms, self.recipe.balance, &mut self.student.progress.levels).with_context(
+                || {
+                    let (step, last) = (self.student.progress.step + 1, self.folder.last());
+                    format!("at step {step}; the last good checkpoint is {}", last.display())
+                },
+            )?;
         let rate = self.recipe.optimiser.rate(self.student.progress.step as usize, self.recipe.train.steps);
         let norm = self.student.learn(total.backward(), rate, self.recipe);
         anyhow::ensure!(

@@ -17,7 +17,7 @@ fn set(folder: &Folder, count: usize) -> Arc<DataSet> {
         let bbox = BoundingBox { x1: 10.0, y1: 10.0, x2: 30.0, y2: 30.0 };
         let objects = vec![Object { class: 0, bbox, ignore: false }];
         let labels = at.is_multiple_of(2).then(|| Labels { objects, known: [true].into() });
-        Item { id: format!("{at}"), group: "g".into(), frame: None, file, size: (60, 40), labels }
+        Item { id: format!("{at}"), group: "g".into(), frame: None, file, size: (60, 40), labels, repeat: 1 }
     };
     let items = (0..count).map(item).collect();
     Arc::new(DataSet { classes: vec!["a".into()], items, notes: Vec::new() })

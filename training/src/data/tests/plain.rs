@@ -69,6 +69,8 @@ fn settings_that_make_no_sense_are_refused() {
     let source = SourceConfig::new(Kind::Pictures, [folder.path("some")]);
     assert!(folder.refused(&source, &[]).contains("no classes"));
     assert!(folder.refused(&source, &["Car", "car"]).contains("\"car\" is empty or there twice"));
+    let often = SourceConfig { repeat: 0, ..source.clone() };
+    assert!(folder.refused(&often, &["car"]).contains("`repeat` is 0; it is from 1 to 100"));
     assert!(folder.refused(&SourceConfig { every: 0, ..source }, &["car"]).contains("`every` is 0"));
 }
 

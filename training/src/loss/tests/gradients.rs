@@ -79,7 +79,7 @@ fn of_the_losses_against_a_teacher() {
     let mut rng = fastrand::Rng::with_seed(5);
     let mut maps = Maps::empty(1, 2, 3);
     maps.heat.iter_mut().chain(&mut maps.size).chain(&mut maps.offset).for_each(|value| *value = rng.f32());
-    let target = TeacherTarget::of(&[&maps, &maps.flipped()], &device);
+    let target = TeacherTarget::of(&[&maps, &maps.flipped()], &DistillConfig::default(), &device);
     for heat in [TeacherHeat::Focal, TeacherHeat::Mse, TeacherHeat::MeanMse] {
         let config = DistillConfig { heat, ..Default::default() };
         for term in 0..3 {

@@ -100,20 +100,31 @@ fn scores_that_are_sure_have_finite_losses() {
     assert!(near(loss(1000.0), 5000.0) && near(loss(-1000.0), 7000.0), "{} {}", loss(1000.0), loss(-1000.0));
 }
 
+/// Where only peaks tell sizes.
+const PEAKS: DistillConfig = DistillConfig {
+    heat: TeacherHeat::Focal,
+    size: SizeLoss::Plain,
+    heat_weight: 1.0,
+    size_weight: 0.1,
+    offset_weight: 1.0,
+    least_peak: 0.1,
+    spread: 0,
+};
+
 /// A teacher of one class on 2 by 3 cells: a peak of 0.8 and one of 0.05, which is too low to tell a size.
 fn teacher(device: &Device) -> TeacherTarget {
     let mut maps = Maps::empty(1, 2, 3);
     maps.heat = vec![0.8, 0.5, 0.0, 0.0, 0.0, 0.05];
     maps.size = [[4.0; 6], [2.0; 6]].concat();
     maps.offset = [[0.5; 6], [0.25; 6]].concat();
-    TeacherTarget::of(&[&maps], device)
+    TeacherTarget::of(&[&maps], &PEAKS, device)
 }
 
 #[test]
 fn losses_against_a_teacher_by_hand() {
     let device = Device::flex();
     let said = says([7.0, 0.0], [2.0, 3.0], [0.5, 0.5], &device);
-    let config = DistillConfig { heat: TeacherHeat::Mse, size_weight: 0.2, ..Default::default() };
+    let config = DistillConfig { heat: TeacherHeat::Mse, size_weight: 0.2, ..PEAKS };
     let terms = teacher_terms("coco", &said, &teacher(&device), &[1], &config, 0.5);
     let names: Vec<&str> = terms.iter().map(|term| term.name.as_str()).collect();
     assert_eq!(names, ["coco.heat", "coco.size", "coco.offset"]);
@@ -140,8 +151,8 @@ fn two_peaks_share_the_loss_by_their_scores() {
     (maps.heat[0], maps.heat[6 + 5]) = (0.9, 0.6);
     (maps.size[0], maps.size[5]) = (4.0, 1.0);
     let said = says([0.0, 0.0], [2.0, 0.0], [0.0, 0.0], &device);
-    let target = TeacherTarget::of(&[&maps], &device);
-    let size = values(&teacher_terms("a", &said, &target, &[0, 1], &DistillConfig::default(), 1.0))[1];
+    let target = TeacherTarget::of(&[&maps], &PEAKS, &device);
+    let size = values(&teacher_terms("a", &said, &target, &[0, 1], &PEAKS, 1.0))[1];
     assert!(near(size, (0.9 * 2.0 + 0.6 * 1.0) / 1.5), "{size}");
 }
 
@@ -160,10 +171,28 @@ fn peaks_are_the_greatest_of_their_neighbours_by_class() {
         0.7, 0.0, 0.6,
     ];
     maps.heat = heat.to_vec();
-    let target = TeacherTarget::of(&[&maps, &Maps::empty(2, 3, 3)], &Device::flex());
+    let target = TeacherTarget::of(&[&maps, &Maps::empty(2, 3, 3)], &PEAKS, &Device::flex());
     assert_eq!(target.heat.dims(), [2, 2, 3, 3]);
     let expected = [0.9, 0.4, 0.3, 0.0, 0.0, 0.3, 0.7, 0.0, 0.6];
-    assert_eq!(numbers(&target.peaks), [expected, [0.0; 9]].concat());
+    assert_eq!(numbers(&target.weight), [expected, [0.0; 9]].concat());
+    assert!(near(number(&target.count), 3.2));
+}
+
+#[test]
+fn a_peak_tells_its_size_around_it_as_well() {
+    let mut maps = Maps::empty(1, 2, 4);
+    // Two peaks, of which the left is the stronger, and one that is too weak to tell anything.
+    (maps.heat[0], maps.heat[2], maps.heat[7]) = (0.9, 0.6, 0.05);
+    (maps.size[0], maps.size[2], maps.size[7]) = (4.0, 1.0, 9.0);
+    (maps.offset[0], maps.offset[2]) = (0.5, 0.25);
+    let config = DistillConfig { spread: 1, ..PEAKS };
+    let target = TeacherTarget::of(&[&maps], &config, &Device::flex());
+    assert!(near(number(&target.count), 1.5));
+    assert_eq!(numbers(&target.weight), [0.9, 0.9, 0.6, 0.6, 0.9, 0.9, 0.6, 0.6]);
+    assert_eq!(numbers(&target.size)[..8], [4.0, 4.0, 1.0, 1.0, 4.0, 4.0, 1.0, 1.0]);
+    let x = [0.5, -0.5, 0.25, -0.75, 0.5, -0.5, 0.25, -0.75];
+    let y = [0.0, 0.0, 0.0, 0.0, -1.0, -1.0, -1.0, -1.0];
+    assert_eq!(numbers(&target.offset), [x, y].concat());
 }
 
 #[test]
@@ -171,11 +200,11 @@ fn the_order_of_owned_classes_is_the_teachers() {
     let device = Device::flex();
     let mut maps = Maps::empty(2, 2, 3);
     maps.heat[..6].fill(0.5);
-    let target = TeacherTarget::of(&[&maps], &device);
+    let target = TeacherTarget::of(&[&maps], &PEAKS, &device);
     // The student's class 1 is the teacher's first and says a half.
     let heat = |owns: &[usize]| {
         let said = says([-30.0, 0.0], [0.0; 2], [0.0; 2], &device);
-        values(&teacher_terms("a", &said, &target, owns, &DistillConfig::default(), 1.0))[0]
+        values(&teacher_terms("a", &said, &target, owns, &PEAKS, 1.0))[0]
     };
     assert!(heat(&[1, 0]) < 1e-6 && heat(&[0, 1]) > 0.5);
 }
