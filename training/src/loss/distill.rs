@@ -58,6 +58,9 @@ impl Default for DistillConfig {
     }
 }
 
+/// Cells that are farther from a peak than this are no part of what it is of, whatever its size.
+const MOST_SPREAD: usize = 8;
+
 impl DistillConfig {
     /// Checks the ranges.
     ///
@@ -68,6 +71,12 @@ impl DistillConfig {
             let least = self.least_peak;
             return Err(LossError::Setting(format!(
                 "distill.least-peak: {least} is not a score from 0 to 1"
+            )));
+        }
+        if self.spread > MOST_SPREAD {
+            let spread = self.spread;
+            return Err(LossError::Setting(format!(
+                "distill.spread: {spread} is not a number of cells from 0 to {MOST_SPREAD}"
             )));
         }
         let weights = [
@@ -227,6 +236,8 @@ mod tests {
         assert_eq!(DistillConfig::default().check(), Ok(()));
         let error = DistillConfig { least_peak: 1.5, ..Default::default() }.check().unwrap_err();
         assert_eq!(error.to_string(), "distill.least-peak: 1.5 is not a score from 0 to 1");
+        let error = DistillConfig { spread: 9, ..Default::default() }.check().unwrap_err();
+        assert_eq!(error.to_string(), "distill.spread: 9 is not a number of cells from 0 to 8");
         let error = DistillConfig { heat_weight: -2.0, ..Default::default() }.check().unwrap_err();
         assert_eq!(error.to_string(), "distill.heat-weight: -2 is not a number of 0 or more");
     }
