@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Distils two teachers into one small student, without a label, from real pictures: people in a courtyard, cyclists in
 # a street, a face in a car. Shows how well it agrees with them on frames it never saw, and how much faster it is.
-#   bash scripts/distil-demo.sh                one student of two teachers: 25 minutes on two cores after building
+#   bash scripts/distil-demo.sh                one student of two teachers: 17 minutes on two cores after building
 #   bash scripts/distil-demo.sh --table        the students of docs/training.md's table as well, one after the other
 # CENTERX_DISTIL_STEPS (1500, 400 for the table's) makes it shorter.
 # shellcheck source=scripts/lib.sh

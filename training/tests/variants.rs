@@ -21,10 +21,10 @@ fn pictures(folder: &Path, name: &str, count: usize, seed: u64) -> PathBuf {
     pictures
 }
 
-fn write(folder: &Path, name: &str, head: &str, more: &str) -> String {
+fn write(folder: &Path, name: &str, settings: &str) -> String {
     let path = folder.join(format!("{name}.toml"));
     let recipe = format!(
-        "name = 'shapes'\nclasses = ['disc', 'bar']\ninput = '64x64'\noutput = '{name}'\nhold-out = 0.2\n{head}\n{more}\n"
+        "name = 'shapes'\nclasses = ['disc', 'bar']\ninput = '64x64'\noutput = '{name}'\nhold-out = 0.2\n{settings}\n"
     );
     std::fs::write(&path, recipe).unwrap();
     path.to_str().unwrap().to_owned()
@@ -61,13 +61,13 @@ fn every_way_to_train_learns_and_exports() {
         ("mobilenet", "adamw", mobilenet, "", ""),
     ];
     for (name, kind, network, more, train) in ways {
-        let head = format!(
+        let settings = format!(
             "data = [{{ kind = 'coco', paths = ['pictures'], annotations = 'pictures/truth.json' }}]\n{network}\n{more}\n\
              train = {{ steps = {STEPS}, evaluate-every = {STEPS}, batch = 4, {train} }}\n\
              optimiser = {{ kind = '{kind}', rate = 0.004, warm-up = 0, \
              schedule = {{ kind = 'multi-step', milestones = [0.5, 0.8], factor = 0.1 }} }}"
         );
-        let recipe = write(folder.path(), name, &head, "");
+        let recipe = write(folder.path(), name, &settings);
         let said = text(&done(trainer(&["train", &recipe])).stdout);
         assert!(said.contains("AP50"), "{name}: {said}");
         let run = folder.path().join(name);
@@ -76,11 +76,9 @@ fn every_way_to_train_learns_and_exports() {
         let rates = column(&run, "rate");
         assert!(rates.windows(2).all(|pair| pair[1] <= pair[0]), "{name}: {rates:?}");
         assert!((rates.last().unwrap() / 4e-5 - 1.0).abs() < 1e-6, "{name} ends at {rates:?}");
-        let model = run.join("shapes.onnx");
-        let model = ["--model", model.to_str().unwrap(), picture.to_str().unwrap()];
-        let found = text(
-            &done(server(&["detect", "--json", "--min-score", "0.0", model[0], model[1], model[2]])).stdout,
-        );
+        let mut detect = server(&["detect", "--json", "--min-score", "0.0", "--model"]);
+        detect.arg(run.join("shapes.onnx")).arg(&picture);
+        let found = text(&done(detect).stdout);
         let found: Value = serde_json::from_str(found.lines().next().unwrap()).unwrap();
         assert!(!found["detections"].as_array().unwrap().is_empty(), "{name}: {found}");
     }
@@ -125,7 +123,7 @@ fn data_sets_of_different_classes_teach_one_student() {
     let yolo = folder.path().join("bars");
     std::fs::create_dir(&yolo).unwrap();
     as_yolo(&pictures(&yolo, "images", 80, 4), 1);
-    let head = format!(
+    let settings = format!(
         "data = [\n\
          {{ kind = 'coco', paths = ['discs'], annotations = 'discs/truth.json' }},\n\
          {{ kind = 'yolo', paths = ['bars'], names = ['beam'], rename = {{ beam = '{}' }} }},\n]\n\
@@ -136,7 +134,7 @@ fn data_sets_of_different_classes_teach_one_student() {
          optimiser = {{ rate = 0.004, warm-up = 10 }}",
         SHAPES[1]
     );
-    let recipe = write(folder.path(), "mixed", &head, "");
+    let recipe = write(folder.path(), "mixed", &settings);
     let output = done(trainer(&["train", &recipe]));
     let (said, told) = (text(&output.stdout), text(&output.stderr));
     println!("{said}");
