@@ -115,25 +115,40 @@ fn a_damaged_picture_is_named_or_left_out() {
     assert!(told.contains("note: ") && told.contains("0002.png"), "{told}");
 }
 
-#[test]
-fn a_loss_that_is_no_number_ends_the_run_and_keeps_what_was_good() {
+/// A student whose weights leap beyond all numbers in its first step after a checkpoint. It is judged after every
+/// `evaluate_every` steps. The trainer has to stop, say which losses it had, and keep what was good.
+fn assert_stops_at_weights_that_leap(evaluate_every: usize, said: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let good = recipe(folder.path(), |recipe| recipe);
     done(trainer(&["train", good.to_str().unwrap()]));
     let wild = recipe(folder.path(), |recipe| {
-        let longer = recipe.replace("steps = 4", "steps = 400");
+        let judged = format!("evaluate-every = {evaluate_every}");
+        let longer = recipe.replace("steps = 4", "steps = 400").replace("evaluate-every = 2", &judged);
+        // So far beyond that processors which round otherwise come to the same.
         longer
-            + "balance = \"static\"\noptimiser = { kind = \"sgd\", rate = 1e9, clip = inf, schedule = { kind = \"constant\" } }\n"
+            + "balance = \"static\"\noptimiser = { kind = \"sgd\", rate = 1e38, clip = inf, schedule = { kind = \"constant\" } }\n"
     });
     let output = trainer(&["train", wild.to_str().unwrap(), "--resume"]).output().unwrap();
     let told = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{told}");
-    assert!(told.contains("training stops here") && told.contains("last good checkpoint"), "{told}");
+    let error = told.lines().find(|line| line.starts_with("error: ")).unwrap();
+    let always = ["training stops here", "labels.", "last good checkpoint", "optimiser.rate"];
+    assert!(always.iter().chain(said).all(|part| error.contains(part)), "{said:?} in {told}");
     let model = folder.path().join("run/shapes.onnx");
     let picture = folder.path().join("pictures/0001.png");
     done(server(&["detect", "--model", model.to_str().unwrap(), picture.to_str().unwrap()]));
     let calm = recipe(folder.path(), |recipe| recipe.replace("steps = 4", "steps = 6"));
     done(trainer(&["train", calm.to_str().unwrap(), "--resume"]));
+}
+
+#[test]
+fn a_loss_that_is_no_number_ends_the_run_and_keeps_what_was_good() {
+    assert_stops_at_weights_that_leap(400, &["at step 6"]);
+}
+
+#[test]
+fn a_student_that_computes_no_numbers_ends_the_run_and_keeps_what_was_good() {
+    assert_stops_at_weights_that_leap(1, &["after step 5", "no detector comes of the student"]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod batch;
 pub mod decode;
+mod diverged;
 pub mod folder;
 pub mod label;
 mod log;

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use burn::tensor::{Device, Tensor};
 
 use super::batch::Batch;
+use super::diverged::Diverged;
 use super::folder::Folder;
 use super::log::TermValue;
 use super::materials::Materials;
@@ -17,6 +18,7 @@ use super::show::Show;
 use super::student::{self, Student};
 use super::{Begin, Outcome};
 use crate::data::{Loader, Sample, Settings};
+use crate::export::ExportError;
 use crate::loss::{self, Combined, Term};
 use crate::maps::Heads;
 use crate::nn::{self, CenterNet, weights};
@@ -98,10 +100,10 @@ impl<'a> Trainer<'a> {
                 if self.student.progress.step == 0 {
                     self.show.samples(&samples, &self.materials, &self.folder.first_batch())?;
                 }
-                self.step(&samples, epoch, begin)?;
+                let losses = self.step(&samples, epoch, begin)?;
                 let step = self.student.progress.step;
                 if step.is_multiple_of(every) || step == steps {
-                    best = self.evaluate()?.or(best);
+                    best = self.evaluate(&losses)?.or(best);
                 }
                 begin = Instant::now();
             }
@@ -121,8 +123,8 @@ impl<'a> Trainer<'a> {
         Ok(Outcome { detector, best, step, parameters: self.student.network.parameters() })
     }
 
-    /// Changes the weights once.
-    fn step(&mut self, samples: &[Sample], epoch: u64, begin: Instant) -> anyhow::Result<()> {
+    /// Changes the weights once; the losses before that.
+    fn step(&mut self, samples: &[Sample], epoch: u64, begin: Instant) -> anyhow::Result<Vec<f32>> {
         let batch = Batch::of(samples, &self.materials.shape, &self.device);
         let heads = self.student.network.forward(batch.images.clone());
         let terms = self.terms(&heads, &batch);
@@ -135,18 +137,19 @@ impl<'a> Trainer<'a> {
             )?;
         let rate = self.recipe.optimiser.rate(self.student.progress.step as usize, self.recipe.train.steps);
         let norm = self.student.learn(total.backward(), rate, self.recipe);
-        anyhow::ensure!(
-            norm.is_finite(),
-            "the gradients at step {} are {norm} though the losses are not ({}): training stops here, and the last good \
-             checkpoint is {}. Lower optimiser.rate, or use balance = \"communism\"",
-            self.student.progress.step,
-            values.iter().map(f32::to_string).collect::<Vec<_>>().join(", "),
-            self.folder.last().display()
-        );
-        let terms = values.into_iter().zip(weights).map(|(value, weight)| TermValue { value, weight });
-        let seconds = begin.elapsed().as_secs_f32();
         let step = self.student.progress.step;
-        self.records.step(Step { step, epoch, rate, norm, seconds, terms: terms.collect() })
+        if !norm.is_finite() {
+            return Err(self.diverged(format!("the gradients at step {step} are {norm}"), &values).into());
+        }
+        let weighted = values.iter().zip(weights).map(|(&value, weight)| TermValue { value, weight });
+        let (terms, seconds) = (weighted.collect(), begin.elapsed().as_secs_f32());
+        self.records.step(Step { step, epoch, rate, norm, seconds, terms })?;
+        Ok(values)
+    }
+
+    fn diverged(&self, cause: String, losses: &[f32]) -> Diverged {
+        let losses = names(&self.materials).into_iter().zip(losses.iter().copied()).collect();
+        Diverged { cause, step: self.student.progress.step, losses, last: self.folder.last() }
     }
 
     fn terms(&self, heads: &Heads<Tensor<4>>, batch: &Batch) -> Vec<Term> {
@@ -168,19 +171,20 @@ impl<'a> Trainer<'a> {
         terms
     }
 
-    /// Holds the student against what it never saw, and keeps it; how good it is if it is the best so far.
-    fn evaluate(&mut self) -> anyhow::Result<Option<Verdict>> {
+    /// Holds the student against what it never saw, and keeps it; how good it is if it is the best so far. `losses` are
+    /// the last step's.
+    fn evaluate(&mut self, losses: &[f32]) -> anyhow::Result<Option<Verdict>> {
         let network = self.judged()?;
         let (candidate, step) = (self.folder.candidate(), self.student.progress.step);
-        let written = student::write_detector(self.recipe, &network, &self.materials.runtime, &candidate);
-        written.map_err(|error| {
-            let last = self.folder.last();
-            anyhow::anyhow!(
-                "no detector can be made of the student after step {step}: {error}. The last good checkpoint is {}; if \
-                 the losses grow in the log, lower optimiser.rate or set optimiser.clip",
-                last.display()
-            )
-        })?;
+        student::write_detector(self.recipe, &network, &self.materials.runtime, &candidate).map_err(
+            |error| match error.downcast_ref() {
+                Some(ExportError::Model(_) | ExportError::Parity { .. }) => {
+                    let cause = format!("no detector comes of the student after step {step}: {error}");
+                    self.diverged(cause, losses).into()
+                }
+                _ => error,
+            },
+        )?;
         let verdict = self.judge(&candidate)?;
         let is_best = self.student.progress.best.is_none_or(|(_, value)| verdict.value > value);
         if is_best {
