@@ -77,6 +77,9 @@ fn a_run_that_was_killed_goes_on_to_the_same_losses() {
     done(trainer(&["train", &again]));
     let whole = losses(&folder.path().join("whole"));
     assert_eq!(whole, losses(&folder.path().join("again")), "the same seed makes the same run");
+    let elsewhere = pictures();
+    done(trainer(&["train", &recipe(elsewhere.path(), "moved", 1)]));
+    assert_eq!(whole, losses(&elsewhere.path().join("moved")), "wherever the pictures lie");
     let other = recipe(folder.path(), "other", 2);
     done(trainer(&["train", &other]));
     assert_ne!(whole, losses(&folder.path().join("other")), "another seed another one");

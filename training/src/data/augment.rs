@@ -5,8 +5,8 @@
 
 use serde::Deserialize;
 
-use super::DataError;
 use super::seed::{number, rng};
+use super::{DataError, Item};
 use crate::view::View;
 
 /// Settings of augmentation.
@@ -109,14 +109,15 @@ impl AugmentConfig {
         [self.brightness, self.contrast, self.saturation, self.hue].into_iter().any(|x| x > 0.0)
     }
 
-    /// A view of the picture of this `id` and size (width, height), the same whenever it is asked for. Variant 0 is the
-    /// server's letterbox.
-    pub fn view(&self, seed: u64, id: &str, variant: usize, picture: (u32, u32), input: (u32, u32)) -> View {
+    /// A view of a picture, the same whenever it is asked for, and wherever the picture's source lies. Variant 0 is the
+    /// server's letterbox. `input` is width and height in pixels.
+    pub fn view(&self, seed: u64, item: &Item, variant: usize, input: (u32, u32)) -> View {
+        let picture = item.size;
         let whole = View::letterbox(picture, input);
         if variant == 0 {
             return whole;
         }
-        let mut rng = rng(&[seed, number(id), variant as u64]);
+        let mut rng = rng(&[seed, number(item.local_name()), variant as u64]);
         let [low, high] = self.scale;
         let scale = whole.scale * (low + (high - low) * rng.f32());
         let mut place = |length: u32, input: u32| {
@@ -135,6 +136,18 @@ impl AugmentConfig {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn item(name: &str, size: (u32, u32)) -> Item {
+        Item {
+            id: format!("folder/{name}"),
+            group: "folder".into(),
+            frame: None,
+            file: name.into(),
+            size,
+            labels: None,
+            repeat: 1,
+        }
+    }
 
     #[test]
     fn settings_that_make_no_sense_are_refused() {
@@ -159,9 +172,11 @@ mod tests {
     #[test]
     fn views_depend_on_what_they_are_of() {
         let config = AugmentConfig::default();
-        let view = |seed, id, variant| config.view(seed, id, variant, (640, 480), (384, 288));
+        let view = |seed, id, variant| config.view(seed, &item(id, (640, 480)), variant, (384, 288));
         assert_eq!(view(1, "a", 2), view(1, "a", 2));
         assert_eq!(view(1, "a", 0), View::letterbox((640, 480), (384, 288)));
+        let moved = Item { id: "/else/where/a".into(), group: "/else/where".into(), ..item("a", (640, 480)) };
+        assert_eq!(view(1, "a", 2), config.view(1, &moved, 2, (384, 288)));
         let all = [view(1, "a", 1), view(1, "a", 2), view(1, "b", 1), view(2, "a", 1)];
         assert!((0..4).all(|a| (0..a).all(|b| all[a] != all[b])), "{all:?}");
     }
@@ -172,7 +187,7 @@ mod tests {
             w in 20u32..2000, h in 20u32..2000, variant in 0usize..20, seed: u64,
         ) {
             let (config, input) = (AugmentConfig::default(), (384u32, 288u32));
-            let view = config.view(seed, "a", variant, (w, h), input);
+            let view = config.view(seed, &item("a", (w, h)), variant, input);
             let whole = View::letterbox((w, h), input).scale;
             prop_assert!(view.scale >= 0.599 * whole && view.scale <= 1.501 * whole);
             let seen = |length: u32, shift: f32, input: u32| {

@@ -9,7 +9,7 @@
 //!
 //! What does not belong here: tensors (`run` makes them), and how a teacher comes to its maps ([`MapSource`]).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::maps::Labels;
 
@@ -66,6 +66,19 @@ pub struct Item {
     pub labels: Option<Labels>,
     /// How often an epoch has it.
     pub repeat: usize,
+}
+
+impl Item {
+    /// Its name within its source, which stays when the source is moved: of a picture the path within its folder, of a
+    /// video's frame the name of the video's file and `#` and the frame's number.
+    pub fn local_name(&self) -> &str {
+        let group = Path::new(&self.group);
+        let place = match self.frame {
+            Some(_) => group.parent().and_then(Path::to_str).unwrap_or(""),
+            None => &self.group,
+        };
+        self.id.strip_prefix(place).unwrap_or(&self.id).trim_start_matches('/')
+    }
 }
 
 /// Pictures of one or several sources.

@@ -55,7 +55,7 @@ impl Maker {
         let Settings { input, seed, augment, .. } = &self.settings;
         let item = &self.data.items[index];
         let variant = rng.usize(0..augment.variants);
-        let view = augment.view(*seed, &item.id, variant, item.size, *input);
+        let view = augment.view(*seed, item, variant, *input);
         let picture =
             self.decoded.get(index, &item.file).map_err(|cause| DataError::unreadable(&item.file, cause))?;
         if (picture.width, picture.height) != item.size {

@@ -141,7 +141,7 @@ impl Lessons {
     }
 
     fn look<'a>(&self, item: &'a Item, variant: usize) -> Look<'a> {
-        let view = self.augment.view(self.seed, &item.id, variant, item.size, self.input);
+        let view = self.augment.view(self.seed, item, variant, self.input);
         Look { id: &item.id, file: &item.file, view }
     }
 }

@@ -1,7 +1,7 @@
 //! Pictures without labels, and settings.
 
 use super::Folder;
-use crate::data::{Kind, SourceConfig};
+use crate::data::{Item, Kind, SourceConfig};
 
 #[test]
 fn folders_and_single_pictures_are_read() {
@@ -14,6 +14,8 @@ fn folders_and_single_pictures_are_read() {
     let set = folder.open(std::slice::from_ref(&source), &["person"]).unwrap();
     let ids: Vec<String> = set.items.iter().map(|item| folder.short(&item.id)).collect();
     assert_eq!(ids, ["some/1.jpg", "some/b/2.png", "other.webp"]);
+    let names: Vec<&str> = set.items.iter().map(Item::local_name).collect();
+    assert_eq!(names, ["1.jpg", "b/2.png", "other.webp"]);
     assert!(set.items.iter().all(|item| item.labels.is_none() && item.size == (100, 50)));
     assert!(set.items[0].group == set.items[1].group && set.items[1].group != set.items[2].group);
     assert!(set.notes.is_empty(), "{:?}", set.notes);

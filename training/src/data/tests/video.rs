@@ -27,6 +27,7 @@ fn every_third_frame_is_taken_out_once() {
     assert_eq!(ids, ["clip.mp4#000000", "clip.mp4#000003", "clip.mp4#000006", "clip.mp4#000009"]);
     for item in &set.items {
         assert_eq!((item.size, folder.short(&item.group)), ((64, 48), "clip.mp4".into()));
+        assert_eq!(item.local_name(), folder.short(&item.id));
         let picture = crate::data::decoded::read(&item.file).unwrap();
         let expected = 20 + 12 * item.frame.unwrap() as u8;
         let bytes = picture.plane(0);
