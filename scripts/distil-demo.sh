@@ -91,7 +91,10 @@ TOML
 
 # train NAME: or what it came to the last time.
 train() {
-    if [ -f "$folder/$1.txt" ] && cmp -s "$folder/$1.toml" "$folder/$1.done"; then return; fi
+    if [ -f "$folder/$1.txt" ] && cmp -s "$folder/$1.toml" "$folder/$1.done"; then
+        say "$1 was trained before, by the same recipe; without $folder/$1.done it is trained anew"
+        return
+    fi
     say "training $1; its folder is $folder/$1"
     "$trainer" train "$folder/$1.toml" --force >"$folder/$1.new"
     mv "$folder/$1.new" "$folder/$1.txt"
