@@ -130,8 +130,8 @@ fn data_sets_of_different_classes_teach_one_student() {
          network = {{ width = 0.25, head-channels = 16, neck = 'resize' }}\n\
          augment = {{ variants = 1, mosaic = 0.0, hue = 180.0 }}\n\
          train = {{ steps = 120, evaluate-every = 120 }}\n\
-         labels = {{ size = 'normalised' }}\n\
-         optimiser = {{ rate = 0.004, warm-up = 10 }}",
+         labels = {{ size = 'normalised', heat-weight = 3.0 }}\n\
+         optimiser = {{ rate = 0.004, warm-up = 10, schedule = {{ kind = 'constant' }} }}",
         SHAPES[1]
     );
     let recipe = write(folder.path(), "mixed", &settings);
@@ -143,6 +143,6 @@ fn data_sets_of_different_classes_teach_one_student() {
     }
     for class in SHAPES {
         let value = said.split(&format!("{class} ")).nth(1).unwrap().split_whitespace().next().unwrap();
-        assert!(value.parse::<f64>().unwrap() > 0.2, "{class} in {said}");
+        assert!(value.parse::<f64>().unwrap() > 0.3, "{class} in {said}");
     }
 }
